@@ -1,0 +1,1 @@
+"""One outside thing each. Adapters never see each other."""

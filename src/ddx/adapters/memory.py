@@ -1,0 +1,127 @@
+"""Doubles that forget when the process ends, for tests and benchmarks. They pass the same
+contract tests as the real adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from threading import Lock
+
+from ddx.core.chain import Kind
+from ddx.core.codec import decode, encode
+from ddx.core.record import Completion, Prediction, PredictionId
+from ddx.errors import AlreadyFinished, JournalUnavailable
+from ddx.ports import Claim, Event, Held, Kept
+
+
+class MemoryJournal:
+    """A Journal, and a JournalReader, in this process's memory."""
+
+    def __init__(self, instance: str = "memory") -> None:
+        self.instance = instance
+        self.journal_id = instance
+        self.trouble: JournalUnavailable | None = None
+        """Set it to make every write fail."""
+        self._accepted: dict[PredictionId, str] = {}
+        self._finished: dict[PredictionId, str] = {}
+        self._claims: dict[tuple[str, str], tuple[bytes, PredictionId]] = {}
+        self._events: list[Event] = []
+        self._lock = Lock()
+
+    def accept(self, prediction: Prediction, claim: Claim | None) -> Future[Kept | Held]:
+        """Keep a prediction; see ports.Journal."""
+        answer: Future[Kept | Held] = Future()
+        with self._lock:
+            if self.trouble:
+                answer.set_exception(self.trouble)
+                return answer
+            held = self._holder(claim) if claim else None
+            if claim and held and held.by != claim.replaces:
+                answer.set_result(held)
+                return answer
+            if claim:
+                self._claims[claim.scope, claim.tracker] = (claim.body, prediction.id)
+            self._accepted[prediction.id] = encode(replace(prediction, completion=None))
+            self._log(Kind.ACCEPTED, prediction.id)
+            if prediction.completion is not None:
+                self._finished[prediction.id] = encode(prediction.completion)
+                self._log(Kind.FINISHED, prediction.id)
+            answer.set_result(Kept(seq=len(self._events)))
+        return answer
+
+    def finish(self, prediction: Prediction) -> Future[Kept]:
+        """Keep the completion; see ports.Journal."""
+        answer: Future[Kept] = Future()
+        if prediction.completion is None:
+            raise ValueError(f"{prediction.id} has no completion")
+        with self._lock:
+            if self.trouble:
+                answer.set_exception(self.trouble)
+            elif prediction.id in self._finished or prediction.id not in self._accepted:
+                answer.set_exception(AlreadyFinished(prediction.id))
+            else:
+                self._finished[prediction.id] = encode(prediction.completion)
+                self._log(Kind.FINISHED, prediction.id)
+                answer.set_result(Kept(seq=len(self._events)))
+        return answer
+
+    @property
+    def fault(self) -> str | None:
+        """Code of the trouble that is set."""
+        return self.trouble.code if self.trouble else None
+
+    def probe(self) -> Future[None]:
+        """Do nothing, or fail where trouble is set."""
+        answer: Future[None] = Future()
+        if self.trouble:
+            answer.set_exception(self.trouble)
+        else:
+            answer.set_result(None)
+        return answer
+
+    def find(self, id: PredictionId) -> Prediction | None:
+        """Return the record as it stands."""
+        if id not in self._accepted:
+            return None
+        prediction = decode(self._accepted[id], Prediction)
+        if id not in self._finished:
+            return prediction
+        return prediction.completed(decode(self._finished[id], Completion))
+
+    def holder(self, claim: Claim) -> Held | None:
+        """Return who holds the tracker now."""
+        with self._lock:
+            return self._holder(claim)
+
+    def unfinished(self) -> Sequence[PredictionId]:
+        """Return what was accepted and has no outcome, in order of acceptance."""
+        return [id for id in self._accepted if id not in self._finished]
+
+    def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Return up to `limit` events with a sequence above `after`, in order."""
+        return self._events[after : after + limit]
+
+    def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
+        """Return these records as they stand, in this order."""
+        return [found for id in ids if (found := self.find(id)) is not None]
+
+    def last_seq(self) -> int:
+        """Return the sequence of the newest event, 0 where there is none."""
+        return len(self._events)
+
+    def backlog(self, after: int) -> tuple[int, int]:
+        """Return (events, payload bytes) above a sequence."""
+        waiting = max(0, len(self._events) - after)
+        return waiting, waiting * 10_000
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _holder(self, claim: Claim) -> Held | None:
+        held = self._claims.get((claim.scope, claim.tracker))
+        return Held(by=held[1], same_body=held[0] == claim.body) if held else None
+
+    def _log(self, kind: Kind, id: PredictionId) -> None:
+        self._events.append(Event(seq=len(self._events) + 1, kind=kind, prediction_id=id))

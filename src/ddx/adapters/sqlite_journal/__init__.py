@@ -1,0 +1,9 @@
+"""The durable journal: append-only events in SQLite, encrypted, chained, one writer.
+
+docs/journal-format.md describes the bytes.
+"""
+
+from ddx.adapters.sqlite_journal.reader import SqliteJournalReader, find_journals
+from ddx.adapters.sqlite_journal.writer import SqliteJournal
+
+__all__ = ["SqliteJournal", "SqliteJournalReader", "find_journals"]

@@ -1,0 +1,137 @@
+"""A journal seen from another process or thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import apsw
+
+from ddx.adapters.sqlite_journal.keys import KeyFile
+from ddx.adapters.sqlite_journal.store import (
+    COLUMNS,
+    Paths,
+    header_of,
+    meta,
+    open_for_reading,
+    translated,
+    unseal,
+)
+from ddx.core import codec
+from ddx.core.chain import Kind
+from ddx.core.record import Completion, Prediction, PredictionId
+from ddx.errors import Erased, PredictionNotFound
+from ddx.ports import Event
+
+
+class SqliteJournalReader:
+    """Reads one journal while its writer goes on. Safe to share between threads."""
+
+    def __init__(self, data: Path, instance: str) -> None:
+        paths = Paths(data, instance)
+        self.instance = instance
+        self._db = open_for_reading(paths.journal)
+        self._keys = KeyFile(paths.keys, writable=False)
+        self._lock = Lock()
+        self.journal_id = meta(self._db, "journal_id")
+
+    def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Return up to `limit` events with a sequence above `after`, in order."""
+        rows = self._select(
+            "select seq, kind, prediction_id from event where seq > ? order by seq limit ?",
+            (after, limit),
+        )
+        return [
+            Event(seq=seq, kind=Kind(kind), prediction_id=PredictionId(id))
+            for seq, kind, id in rows
+        ]
+
+    def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
+        """Return these records as they stand, in this order; the erased are left out."""
+        found = []
+        for id in ids:
+            with suppress(Erased):
+                record = self.find(id)
+                if record is None:
+                    raise PredictionNotFound(f"the journal does not hold prediction {id}")
+                found.append(record)
+        return found
+
+    def find(self, id: PredictionId) -> Prediction | None:
+        """Return the record as it stands. Raises Erased where its key is destroyed."""
+        accepted = self._payload(Kind.ACCEPTED, id)
+        if accepted is None:
+            return None
+        prediction = codec.decode(accepted, Prediction)
+        finished = self._payload(Kind.FINISHED, id)
+        if finished is None:
+            return prediction
+        return prediction.completed(codec.decode(finished, Completion))
+
+    def last_seq(self) -> int:
+        """Return the sequence of the newest event, 0 where there is none."""
+        return int(self._select("select coalesce(max(seq), 0) from event")[0][0])
+
+    def backlog(self, after: int) -> tuple[int, int]:
+        """Return (events, payload bytes) above a sequence. Bytes are estimated from the file
+        size, so that the answer costs the same for any backlog.
+        """
+        last = self.last_seq()
+        pages = int(self._select("select page_count from pragma_page_count")[0][0])
+        waiting = max(0, last - after)
+        return waiting, round(pages * 4096 * waiting / last) if last else 0
+
+    def unfinished(self) -> Sequence[PredictionId]:
+        """Return what was accepted and has no outcome, in order of acceptance."""
+        rows = self._select(
+            "select prediction_id from event indexed by accepted_once where kind = 'accepted'"
+            " and not exists (select 1 from event f indexed by finished_once"
+            " where f.kind = 'finished' and f.prediction_id = event.prediction_id)"
+            " order by seq"
+        )
+        return [PredictionId(id) for (id,) in rows]
+
+    def key_id(self, id: PredictionId) -> int:
+        """Return which key an accepted prediction is under."""
+        rows = self._select(
+            "select key_id from event where kind = 'accepted' and prediction_id = ?", (id,)
+        )
+        return int(rows[0][0])
+
+    def claim(self, tracker: bytes) -> tuple[bytes, PredictionId] | None:
+        """Return (body hash, prediction) of a tracker's hash."""
+        rows = self._select("select body, prediction_id from claim where tracker = ?", (tracker,))
+        return (rows[0][0], PredictionId(rows[0][1])) if rows else None
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._db.close()
+        self._keys.close()
+
+    def _payload(self, kind: Kind, id: PredictionId) -> str | None:
+        index = "accepted_once" if kind is Kind.ACCEPTED else "finished_once"
+        rows = self._select(
+            f"select {COLUMNS} from event indexed by {index}"  # noqa: S608  (constants)
+            f" where kind = '{kind}' and prediction_id = ?",
+            (id,),
+        )
+        if not rows:
+            return None
+        header = header_of(self.journal_id, rows[0])
+        return unseal(self._keys.get(header.key_id), header, rows[0][-1])
+
+    def _select(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return list(self._db.execute(sql, values))
+        except apsw.Error as error:
+            raise translated(error) from error
+
+
+def find_journals(data: Path) -> Iterator[str]:
+    """Yield the instances that have a journal below a data folder, in order of name."""
+    for path in sorted((data / "journals").glob("*.db")):
+        yield path.stem

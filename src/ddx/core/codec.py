@@ -1,0 +1,143 @@
+"""A record to one line of JSON and back.
+
+The line is canonical (sorted keys, no spaces), so equal records have equal digests. A line
+names its version; `_UPGRADES` turns each old one into today's form, for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+from ddx.core import record
+from ddx.core.record import Completion, Prediction, Request
+
+VERSION = 1
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Version n -> a function from its form to that of n + 1."""
+
+_OUTCOMES: dict[str, type] = {
+    cls.kind: cls
+    for cls in (
+        record.Answered,
+        record.Declined,
+        record.Failed,
+        record.Cancelled,
+        record.Interrupted,
+    )
+}
+T = TypeVar("T")
+
+
+def encode(value: Prediction | Completion) -> str:
+    """Return one line of canonical JSON that `decode` reads back as an equal value."""
+    return _dump({"v": VERSION, **_members(value)})
+
+
+def encode_request(request: Request) -> str:
+    """Return canonical JSON of a request: equal requests have equal bytes."""
+    return _dump(_members(request))
+
+
+def decode(line: str, form: type[T]) -> T:
+    """Read a line of any version as `form`.
+
+    Raises ValueError where the line is not one of ours.
+    """
+    raw = json.loads(line)
+    version = raw.pop("v", None) if isinstance(raw, dict) else None
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise ValueError(f"a record of version {version!r} was written by a newer program")
+    while version < VERSION:
+        raw, version = _UPGRADES[version](raw), version + 1
+    return typing.cast("T", _build(form, raw))
+
+
+def digest(prediction: Prediction) -> str:
+    """SHA-256 of the whole record, its random salt included, as 64 hex digits."""
+    return hashlib.sha256(encode(prediction).encode()).hexdigest()
+
+
+def record_json(prediction: Prediction) -> str:
+    """Return the artifact record.json: the whole record, with its digest, for people too."""
+    whole = json.loads(encode(prediction))
+    return json.dumps({"digest": digest(prediction), "record": whole}, indent=1, ensure_ascii=False)
+
+
+def read_record_json(text: str) -> tuple[Prediction, str]:
+    """Return the record in an artifact record.json, and the digest that it claims."""
+    whole = json.loads(text)
+    return decode(_dump(whole["record"]), Prediction), whole["digest"]
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(
+        value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def _plain(value: Any) -> dict[str, Any] | str:
+    """What json.dumps does not know."""
+    return value.isoformat() if isinstance(value, datetime) else _members(value)
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """One level of a record: nulls and empty lists are left out."""
+    plain = {
+        name: found
+        for name in _names(type(value))
+        if (found := getattr(value, name)) is not None and found != ()
+    }
+    if kind := getattr(value, "kind", None):
+        plain["kind"] = kind
+    return plain
+
+
+@cache
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls))
+
+
+@cache
+def _hints(cls: object) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _build(form: Any, raw: Any) -> Any:
+    """Make a value of type `form` from what JSON gave. Unknown keys are refused."""
+    origin = typing.get_origin(form)
+    if origin in (typing.Union, types.UnionType):
+        return _build_union(typing.get_args(form), raw)
+    if origin is tuple:
+        return tuple(_build(typing.get_args(form)[0], item) for item in raw)
+    if origin is dict:
+        return dict(raw)
+    if isinstance(form, type) and is_dataclass(form):
+        hints = _hints(form)  # type: ignore[arg-type]
+        return form(
+            **{name: _build(hints[name], item) for name, item in raw.items() if name != "kind"}
+        )
+    if isinstance(form, type) and issubclass(form, Enum):
+        return form(raw)
+    if form is datetime:
+        return datetime.fromisoformat(raw)
+    if form is float:
+        return float(raw)
+    return raw
+
+
+def _build_union(forms: tuple[Any, ...], raw: Any) -> Any:
+    if raw is None:
+        return None
+    if isinstance(raw, dict) and "kind" in raw:
+        return _build(_OUTCOMES[raw["kind"]], raw)
+    (form,) = (f for f in forms if f is not type(None))
+    return _build(form, raw)

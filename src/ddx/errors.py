@@ -1,0 +1,222 @@
+"""Every error raised on purpose: a code for programs, a sentence, an advice.
+
+No message may hold patient text. HTTP statuses live in `core/response.py`, exit codes in
+`cli/`; both are keyed by `code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DdxError(Exception):
+    """Something went wrong that this program foresaw."""
+
+    code: ClassVar[str] = "internal"
+    advice: ClassVar[str] = "Report it with the prediction id; the log has the details."
+
+    def __str__(self) -> str:
+        return super().__str__() or (type(self).__doc__ or self.code).strip().splitlines()[0]
+
+
+# --- settings ---------------------------------------------------------------------------
+
+
+class SettingsError(DdxError):
+    """A setting is wrong."""
+
+    code = "bad_settings"
+    advice = "Correct it, then look at `ddx config`."
+
+
+# --- what a request can ask for in vain -------------------------------------------------
+
+
+class InvalidRequest(DdxError):
+    """The body is not a valid request."""
+
+    code = "invalid_request"
+    advice = "Correct the named field; /docs shows the request's form."
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class BodyTooLarge(DdxError):
+    """The body is larger than this server takes."""
+
+    code = "body_too_large"
+    advice = "Send at most 50,000 characters of case."
+
+
+class WrongContentType(DdxError):
+    """The body is not JSON."""
+
+    code = "unsupported_media_type"
+    advice = "Send the header `Content-Type: application/json`."
+
+
+class SlowBody(DdxError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    advice = "Send the whole body at once, then retry."
+
+
+class UnknownModel(DdxError):
+    """There is no model of this name."""
+
+    code = "unknown_model"
+    advice = "`ddx models` lists the names; leave model_name out for the default."
+
+
+class UnknownPrompt(DdxError):
+    """There is no prompt configuration of this index."""
+
+    code = "unknown_prompt"
+    advice = "`ddx prompts` lists the indexes; leave prompt_version out for the model's own."
+
+
+class ModelNotConfigured(DdxError):
+    """The model has no API key."""
+
+    code = "model_not_configured"
+    advice = "Set the named variable and restart, or ask for the model `knowledge`."
+
+
+class TrackerReused(DdxError):
+    """The tracker was used before, with another body."""
+
+    code = "tracker_reused"
+    advice = "Send a new tracker with a new body; the same one only to retry."
+
+
+class PredictionNotFound(DdxError):
+    """There is no prediction of this id."""
+
+    code = "not_found"
+    advice = "Check the id; it is in the header X-Prediction-Id of the answer."
+
+
+# --- the engine -------------------------------------------------------------------------
+
+
+class EngineError(DdxError):
+    """The model gave no usable answer."""
+
+    code = "model_error"
+    advice = "Retry with the same tracker, or ask for another model."
+
+
+class ModelDeadline(EngineError):
+    """The model did not answer before its deadline."""
+
+    code = "model_deadline"
+    advice = "Retry with the same tracker, or raise timeout_s of the model."
+
+
+class Interrupted(DdxError):
+    """The server stopped before the answer was known."""
+
+    code = "interrupted"
+    advice = "Retry with the same tracker: a new prediction starts."
+
+
+class Overloaded(DdxError):
+    """The server has as many requests under way as it takes."""
+
+    code = "overloaded"
+    advice = "Retry after the seconds of the header Retry-After."
+
+
+# --- the journal ------------------------------------------------------------------------
+
+
+class JournalUnavailable(DdxError):
+    """The journal cannot make a record durable."""
+
+    code = "journal_unavailable"
+    advice = "Retry later. `ddx doctor` says what is wrong; no accepted request is lost."
+
+
+class JournalFull(JournalUnavailable):
+    """The disk of the journal has no room."""
+
+    code = "journal_full"
+    advice = "Free some space; the server goes on by itself. No accepted request is lost."
+
+
+class BacklogFull(JournalUnavailable):
+    """Too much waits for delivery to MLflow."""
+
+    code = "backlog_full"
+    advice = "Bring MLflow back; the server goes on by itself. No accepted request is lost."
+
+
+class JournalInUse(DdxError):
+    """Another process writes this journal."""
+
+    code = "journal_in_use"
+    advice = "Stop the other server, or give this one a name of its own with DDX_INSTANCE."
+
+
+class JournalDamaged(DdxError):
+    """The journal does not read as it was written."""
+
+    code = "journal_damaged"
+    advice = "Keep the files as they are, and restore the last backup beside them."
+
+
+class AlreadyFinished(DdxError):
+    """A finished record is final; a retry is a new record."""
+
+    code = "already_finished"
+
+
+class Erased(DdxError):
+    """The record's content was erased; its place in the chain remains."""
+
+    code = "erased"
+    advice = "Nothing can bring it back."
+
+
+# --- MLflow -----------------------------------------------------------------------------
+
+
+class TrackerUnavailable(DdxError):
+    """MLflow cannot be reached now."""
+
+    code = "mlflow_unavailable"
+    advice = "Start MLflow or correct its address; delivery goes on by itself."
+
+
+class DeliveryRefused(DdxError):
+    """MLflow refuses this run, and would again."""
+
+    code = "delivery_refused"
+    advice = "`ddx doctor` names the record; it is kept in the journal."
+
+
+# --- commands ---------------------------------------------------------------------------
+
+
+class PortInUse(DdxError):
+    """A port that is needed is taken."""
+
+    code = "port_in_use"
+    advice = "Stop that process, or choose another port in ddx.toml."
+
+
+class MissingExtra(DdxError):
+    """An optional part of this program is not installed."""
+
+    code = "missing_extra"
+    advice = "Install the named extra."
+
+
+class ServerNotReady(DdxError):
+    """A started process did not become ready in time."""
+
+    code = "not_ready"
+    advice = "Its log file says why."

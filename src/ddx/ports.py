@@ -1,0 +1,196 @@
+"""What the services rely on. Each port is a promise, and `tests/contracts/` checks its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ddx.core.chain import Kind
+from ddx.core.record import Code, EngineAnswer, Prediction, PredictionId, Request
+from ddx.core.run_draft import RunDraft
+
+
+class Clock(Protocol):
+    """Time, which the core is told."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for durations."""
+
+
+# --- the journal ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A tracker and the body that it stands for."""
+
+    scope: str
+    """The caller: two callers may use the same tracker."""
+    tracker: str
+    body: bytes
+    """Canonical bytes of the request without its tracker; kept only as a keyed hash."""
+    replaces: PredictionId | None = None
+    """The failed or interrupted prediction that this one tries again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The tracker is taken."""
+
+    by: PredictionId
+    same_body: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The record is on stable storage."""
+
+    seq: int
+
+
+class Journal(Protocol):
+    """Where a record is safe before anything is done with it. One writer each.
+
+    Writes return a future that is done once the event would survive a power cut, or holds
+    JournalUnavailable (JournalFull where there is no room); then nothing has changed.
+    """
+
+    instance: str
+    fault: str | None
+    """Code of the last write's error; None once a write went well again."""
+
+    def accept(self, prediction: Prediction, claim: Claim | None) -> Future[Kept | Held]:
+        """Keep a prediction: an `accepted` event, and a `finished` one if it is complete.
+
+        With a claim whose tracker is held by another prediction than `claim.replaces`,
+        nothing is kept, and the answer is who holds it. Claims are as durable as records.
+        """
+
+    def finish(self, prediction: Prediction) -> Future[Kept]:
+        """Keep the completion. Holds AlreadyFinished where there is one."""
+
+    def probe(self) -> Future[None]:
+        """Write and sync something that is no event, to see whether it works again."""
+
+    def find(self, id: PredictionId) -> Prediction | None:
+        """Return the record as it stands. Raises Erased where its key is destroyed."""
+
+    def holder(self, claim: Claim) -> Held | None:
+        """Return who holds the tracker now."""
+
+    def unfinished(self) -> Sequence[PredictionId]:
+        """Return what was accepted and has no outcome, in order of acceptance."""
+
+    def close(self) -> None:
+        """Write what is waiting, then let go of the files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event as a reader sees it."""
+
+    seq: int
+    kind: Kind
+    prediction_id: PredictionId
+
+
+class JournalReader(Protocol):
+    """A journal seen from another process: reading never disturbs its writer."""
+
+    instance: str
+    journal_id: str
+
+    def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Return up to `limit` events with a sequence above `after`, in order."""
+
+    def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
+        """Return these records as they stand, in this order; the erased are left out."""
+
+    def last_seq(self) -> int:
+        """Return the sequence of the newest event, 0 where there is none."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+# --- engines ----------------------------------------------------------------------------
+
+
+class Engine(Protocol):
+    """Turns a case into an outcome."""
+
+    async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
+        """Answer within `deadline_s`. Total: a model's error is a Failed outcome.
+
+        The answer holds the prompt, the raw output and each call, also when it failed.
+        """
+
+
+class Terminology(Protocol):
+    """Grounds what an LLM says."""
+
+    def codes(self, name: str) -> tuple[Code, ...]:
+        """Return the codes of one disease, or none where the name is not surely one."""
+
+
+# --- MLflow -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRun:
+    """A run as MLflow holds it, for comparison with its draft."""
+
+    run_id: str
+    draft: RunDraft
+
+
+class Runs(Protocol):
+    """A door into MLflow. Raises TrackerUnavailable where it cannot be reached now, and
+    DeliveryRefused where this run would be refused again.
+    """
+
+    chooses_ids: bool
+    """True where the run id is ours, a pure function of the prediction id, so that `deliver`
+    can be repeated blindly. False where MLflow chooses it: then `open` is never repeated
+    without `look_for`."""
+
+    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, Exception | None]:
+        """Make each run whole in MLflow, all or nothing for each; None means it is there.
+
+        Only where `chooses_ids`. Repeating it changes nothing.
+        """
+
+    def open(self, draft: RunDraft) -> str:
+        """Create the run and return its id. Not repeatable."""
+
+    def fill(self, run_id: str, draft: RunDraft) -> None:
+        """Give an opened run everything in its draft, its status last. Repeatable."""
+
+    def look_for(self, ids: Iterable[PredictionId]) -> Mapping[PredictionId, tuple[str, ...]]:
+        """Return the active runs tagged with each id, oldest first."""
+
+    def discard(self, run_id: str) -> None:
+        """Soft-delete a late twin."""
+
+    def read(self, ids: Sequence[PredictionId]) -> Iterator[FoundRun]:
+        """Read runs back, with their artifacts, to compare them."""
+
+
+# --- the outside of the machine ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a look found. A check never changes anything."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    detail: Mapping[str, str | int | float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""One use case each. Services see ports, never adapters."""

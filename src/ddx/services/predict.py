@@ -1,0 +1,283 @@
+"""Answer one request: keep it, ask the engine, keep the outcome, and only then reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ddx.core import ids
+from ddx.core.codec import encode_request
+from ddx.core.record import (
+    Answered,
+    Completion,
+    Declined,
+    EngineAnswer,
+    Failed,
+    Interrupted,
+    LlmSettings,
+    Prediction,
+    PredictionId,
+    Request,
+)
+from ddx.core.registry import EngineKind, Model, PromptConfig
+from ddx.core.response import reply
+from ddx.errors import (
+    AlreadyFinished,
+    DdxError,
+    ModelDeadline,
+    ModelNotConfigured,
+    Overloaded,
+    TrackerReused,
+    UnknownModel,
+    UnknownPrompt,
+)
+from ddx.ports import Claim, Clock, Engine, Held, Journal
+
+log = logging.getLogger("ddx")
+DEADLINE_GRACE_S = 2.0
+"""What an engine may take beyond its deadline to say that it missed it."""
+
+Moment = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """What a request can name, and whether it can answer now."""
+
+    models: Mapping[str, Model]
+    prompts: Mapping[int, PromptConfig]
+    has_key: Callable[[Model], bool]
+    bench_models: bool = False
+
+    def refusal(self, request: Request) -> DdxError | None:
+        """Why this request cannot be asked, or None."""
+        model = self.models.get(request.model_name)
+        if model is None:
+            return UnknownModel("There is no model of this name.")
+        if model.engine is EngineKind.INSTANT and not self.bench_models:
+            return UnknownModel("The model `instant` is for benchmarks: set bench_models = true.")
+        index = request.prompt_version
+        if index is not None and index not in self.prompts:
+            return UnknownPrompt(f"There is no prompt configuration {index}.")
+        if not self.has_key(model):
+            return ModelNotConfigured(f"{model.name} needs an API key in {model.api_key_env}.")
+        return None
+
+
+class Predictor:
+    """Takes requests. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        registry: Registry,
+        engine_of: Callable[[Model], Engine],
+        clock: Clock,
+        luck: Callable[[int], bytes],
+        version: str,
+        admit: Callable[[], None] = lambda: None,
+        max_running: int = 256,
+        at: Moment = lambda name: None,  # noqa: ARG005
+    ) -> None:
+        self._journal = journal
+        self._registry = registry
+        self._engine_of = engine_of
+        self._clock = clock
+        self._luck = luck
+        self._version = version
+        self._admit = admit
+        self._max_running = max_running
+        self._at = at
+        self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
+
+    @property
+    def running(self) -> int:
+        """How many predictions are under way."""
+        return len(self._running)
+
+    async def predict(self, request: Request, caller: str) -> Prediction:
+        """Return the finished prediction; its completion holds status and body.
+
+        With a tracker that was used before for the same body, that is the earlier one, which
+        is waited for where it is still running; a failed one is tried again as a new record.
+        Raises JournalUnavailable or Overloaded before any engine is asked, TrackerReused, and
+        JournalUnavailable where the outcome could not be kept.
+        """
+        started_s = self._clock.monotonic()
+        if len(self._running) >= self._max_running:
+            raise Overloaded(f"{self._max_running} predictions are under way.")
+        self._admit()
+        retry_of: PredictionId | None = None
+        while True:
+            prediction = self._new(request, caller, retry_of)
+            held = await self._accept(prediction, started_s)
+            if not isinstance(held, Held):
+                return held
+            if not held.same_body:
+                raise TrackerReused
+            earlier = await self._earlier(held.by)
+            if earlier is not None:
+                return earlier
+            retry_of = held.by
+
+    def recover(self) -> int:
+        """Close what an earlier process left without an outcome; return how many.
+
+        To be called before the first request.
+        """
+        left = self._journal.unfinished()
+        for id in left:
+            record = self._journal.find(id)
+            if record is not None:
+                self._journal.finish(record.completed(interruption())).result()
+        return len(left)
+
+    # --- the steps ----------------------------------------------------------------------
+
+    def _new(self, request: Request, caller: str, retry_of: PredictionId | None) -> Prediction:
+        now = self._clock.now()
+        return Prediction(
+            id=ids.prediction_id(now, self._luck(10)),
+            received_at=now,
+            request=request,
+            caller=caller,
+            instance=self._journal.instance,
+            version=self._version,
+            salt=self._luck(16).hex(),
+            retry_of=retry_of,
+        )
+
+    async def _accept(self, prediction: Prediction, started_s: float) -> Prediction | Held:
+        """Keep and answer a prediction, or say who holds its tracker."""
+        refusal = self._registry.refusal(prediction.request)
+        if refusal is not None:
+            answer = EngineAnswer(
+                outcome=Failed(code=refusal.code, message=str(refusal), advice=refusal.advice),
+                settings=LlmSettings(prompt_index=prediction.request.prompt_version),
+            )
+            prediction = self._complete(prediction, answer, started_s)
+        # Others who meet our tracker in the journal must find us here, so we are here first.
+        waited_for: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        self._running[prediction.id] = waited_for
+        try:
+            claim = _claim(prediction)
+            kept = await asyncio.wrap_future(self._journal.accept(prediction, claim))
+            if isinstance(kept, Held):
+                return kept
+            self._at("accepted")
+            if prediction.completion is None:
+                prediction = await self._answer(prediction, started_s)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                waited_for.set_exception(error)
+                waited_for.exception()  # nobody may be waiting: that is no fault to report
+            else:
+                waited_for.cancel()
+            raise
+        finally:
+            del self._running[prediction.id]
+        waited_for.set_result(prediction)
+        _log(prediction)
+        return prediction
+
+    async def _answer(self, prediction: Prediction, started_s: float) -> Prediction:
+        """Ask the engine and keep the outcome."""
+        model = self._registry.models[prediction.request.model_name]
+        try:
+            answer = await self._ask(model, prediction.request)
+        except asyncio.CancelledError:
+            # The server is stopping and cannot wait for the model. Closing the journal writes
+            # what is waiting, so this is kept without waiting for it here.
+            self._journal.finish(prediction.completed(interruption()))
+            raise
+        self._at("answered")
+        prediction = self._complete(prediction, answer, started_s)
+        await asyncio.wrap_future(self._journal.finish(prediction))
+        self._at("kept")
+        return prediction
+
+    async def _ask(self, model: Model, request: Request) -> EngineAnswer:
+        """Ask, within the deadline and a little; whatever goes wrong is an outcome."""
+        try:
+            async with asyncio.timeout(model.timeout_s + DEADLINE_GRACE_S):
+                return await self._engine_of(model).ask(request, model.timeout_s)
+        except TimeoutError:
+            late = ModelDeadline(f"{model.name} did not answer within {model.timeout_s:g} s.")
+            failed = Failed(code=late.code, message=str(late), advice=late.advice)
+        except DdxError as error:
+            failed = Failed(code=error.code, message=str(error), advice=error.advice)
+        except Exception as error:
+            # Its text may quote the case: only the kind of the error is told and logged.
+            log.exception("engine fault", exc_info=None, extra={"kind": type(error).__name__})
+            failed = Failed(
+                code="model_error",
+                message=f"The engine failed with {type(error).__name__}.",
+                advice="Retry with the same tracker, or ask for another model.",
+            )
+        return EngineAnswer(outcome=failed)
+
+    def _complete(
+        self, prediction: Prediction, answer: EngineAnswer, started_s: float
+    ) -> Prediction:
+        status, body = reply(prediction, answer)
+        return prediction.completed(
+            Completion(
+                duration_s=self._clock.monotonic() - started_s,
+                answer=answer,
+                status=status,
+                body=body,
+            )
+        )
+
+    async def _earlier(self, id: PredictionId) -> Prediction | None:
+        """Return the prediction that holds our tracker, or None where it must be tried again."""
+        if id in self._running:
+            return await asyncio.shield(self._running[id])
+        record = await asyncio.to_thread(self._journal.find, id)
+        if record is not None and record.completion is None:
+            # Accepted, but its outcome could not be kept: nobody was told one.
+            try:
+                await asyncio.wrap_future(self._journal.finish(record.completed(interruption())))
+            except AlreadyFinished:
+                record = await asyncio.to_thread(self._journal.find, id)
+        answered = record is not None and isinstance(record.outcome, Answered | Declined)
+        return record if answered else None
+
+
+def interruption() -> Completion:
+    """What a prediction gains whose process died: no duration, for nobody saw its end."""
+    return Completion(
+        duration_s=None, answer=EngineAnswer(outcome=Interrupted()), status=503, body=""
+    )
+
+
+def _claim(prediction: Prediction) -> Claim | None:
+    request = prediction.request
+    if request.tracker is None:
+        return None
+    return Claim(
+        scope=prediction.caller,
+        tracker=request.tracker,
+        body=encode_request(replace(request, tracker=None)).encode(),
+        replaces=prediction.retry_of,
+    )
+
+
+def _log(prediction: Prediction) -> None:
+    completion = prediction.completion
+    outcome = prediction.outcome
+    log.info(
+        "prediction finished",
+        extra={
+            "event": "prediction_finished",
+            "prediction_id": prediction.id,
+            "outcome": outcome.kind if outcome else "unfinished",
+            "error_code": outcome.code if isinstance(outcome, Failed) else None,
+            "status": completion.status if completion else None,
+            "duration_s": round(completion.duration_s or 0.0, 4) if completion else None,
+            "case_chars": len(prediction.request.case),
+        },
+    )

@@ -1,0 +1,69 @@
+"""Errors as RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import Request, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from ddx.core.response import STATUS, problem
+from ddx.errors import DdxError, InvalidRequest
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def response(error: DdxError, prediction_id: str | None = None) -> Response:
+    """Return the error as a response."""
+    field = error.field if isinstance(error, InvalidRequest) else None
+    document = problem(
+        error.code, str(error), error.advice, prediction_id=prediction_id, field=field
+    )
+    status = STATUS.get(error.code, 500)
+    return Response(
+        json.dumps(document, ensure_ascii=False),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers=headers(status, prediction_id),
+    )
+
+
+def headers(status: int, prediction_id: str | None = None) -> dict[str, str]:
+    """Return the headers that a status and an id bring."""
+    found = {"Cache-Control": "no-store"}
+    if status in (429, 503):
+        found["Retry-After"] = str(RETRY_AFTER_S)
+    if prediction_id is not None:
+        found["X-Prediction-Id"] = prediction_id
+    return found
+
+
+def invalid(error: ValidationError) -> InvalidRequest:
+    """Say the first fault of a body, naming its field and not its value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or None
+    if first["type"] == "json_invalid":
+        return InvalidRequest("The body is not valid JSON in UTF-8.")
+    message = first["msg"].removeprefix("Value error, ")
+    if field is None and message.startswith("case "):
+        field = "case"
+    return InvalidRequest(f"{field or 'body'}: {message}", field=field)
+
+
+async def on_http_exception(_request: Request, error: Exception) -> Response:
+    """Say Starlette's own refusals (404, 405) in our form."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = _CODES.get(status, "internal")
+    advice = "Look at /docs for the paths and methods of this server."
+    document = problem(code, code.replace("_", " ").capitalize() + ".", advice)
+    document["status"] = status
+    return Response(json.dumps(document), status_code=status, media_type=MEDIA_TYPE)
+
+
+async def on_fault(_request: Request, _error: Exception) -> Response:
+    """Say a fault of ours, without its text: it may quote a case."""
+    document = problem("internal", "The server made a fault.", DdxError.advice)
+    return Response(json.dumps(document), status_code=500, media_type=MEDIA_TYPE)

@@ -1,0 +1,128 @@
+"""The body of a request, and how it becomes a value of ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ddx.core.record import Findings, Request, Setting
+
+CASE_LIMIT = 50_000
+_TERM = r"^HP:\d{7}$"
+_SEXES = ("UNKNOWN_SEX", "FEMALE", "MALE", "OTHER_SEX")
+_DURATION = re.compile(
+    r"^P(?=\d|T\d)(\d+(\.\d+)?Y)?(\d+(\.\d+)?M)?(\d+(\.\d+)?W)?(\d+(\.\d+)?D)?"
+    r"(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$"
+)
+_ONSET = re.compile(r"^[A-Za-z][A-Za-z ]* onset$")
+
+
+def _no_bool(value: Any) -> Any:
+    """JSON's true is no number, though Python's is."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004  (pydantic wants ValueError)
+    return value
+
+
+def _blank_is_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Number = Annotated[float, BeforeValidator(_no_bool)]
+Term = Annotated[str, Field(pattern=_TERM)]
+
+
+class FindingsBody(BaseModel):
+    """A case as codes of the Human Phenotype Ontology."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    present: list[Term] = Field(default=[], max_length=500, examples=[["HP:0001250"]])
+    absent: list[Term] = Field(default=[], max_length=500)
+    sex: str | None = Field(default=None, examples=list(_SEXES))
+    age: str | None = Field(default=None, max_length=50, examples=["P3Y2M", "Infantile onset"])
+
+    @model_validator(mode="after")
+    def _known_words(self) -> FindingsBody:
+        if self.sex is not None and self.sex not in _SEXES:
+            raise ValueError(f"sex must be one of {', '.join(_SEXES)}")
+        if self.age is not None and not (_DURATION.match(self.age) or _ONSET.match(self.age)):
+            raise ValueError("age must be an ISO 8601 duration or an HPO onset label")
+        return self
+
+
+class PredictBody(BaseModel):
+    """What `POST /predict/v1` takes. `case` or `findings` must be there."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {
+                    "case": "A 24-year-old man has had fever for 3 days with pain behind the"
+                    " eyes, joint pain and a rash.",
+                    "model_name": "knowledge",
+                    "tracker": "visit-4711",
+                }
+            ]
+        },
+    )
+
+    case: str | None = Field(default=None, min_length=1, max_length=CASE_LIMIT)
+    model_name: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None, max_length=200, description="A name that `ddx models` lists."
+    )
+    prompt_version: Annotated[Whole | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="Index of a prompt configuration; a number or a string holding one.",
+    )
+    tracker: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None,
+        max_length=200,
+        description="Your correlation id, and the idempotency key: send it again to retry.",
+    )
+    findings: FindingsBody | None = None
+    setting: Setting | None = None
+    temperature: Number | None = Field(default=None, ge=0, le=2)
+    max_tokens: Whole | None = Field(default=None, ge=1, le=1_000_000)
+    top_k: Whole | None = Field(default=None, ge=1, le=1_000_000)
+    top_differential: Whole | None = Field(default=None, ge=1, le=50)
+
+    @model_validator(mode="after")
+    def _something_to_go_by(self) -> PredictBody:
+        if self.case is None and self.findings is None:
+            raise ValueError("case is required (or findings)")
+        return self
+
+    def request(self, default_model: str, tracker: str | None) -> Request:
+        """Return the request, its defaults filled in."""
+        found = self.findings
+        coded = (
+            Findings(
+                present=tuple(found.present),
+                absent=tuple(found.absent),
+                sex=found.sex,
+                age=found.age,
+            )
+            if found
+            else None
+        )
+        usual = Setting.GENETICS if coded else Setting.PRIMARY_CARE
+        return Request(
+            case=self.case or "",
+            findings=coded,
+            model_name=self.model_name or default_model,
+            prompt_version=self.prompt_version,
+            tracker=tracker,
+            setting=self.setting or usual,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            top_k=self.top_k,
+            top_differential=self.top_differential or 5,
+        )

@@ -1,0 +1,111 @@
+"""What the HTTP edge needs of the running server, in one value."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+
+from ddx import wiring
+from ddx.core.record import Prediction, PredictionId
+from ddx.errors import DdxError
+from ddx.ports import Check, Journal
+from ddx.services.admission import Admission
+from ddx.services.predict import Predictor
+from ddx.settings import Settings
+
+log = logging.getLogger("ddx")
+
+
+class Server:
+    """The services of one server process, opened by `start` and closed by `stop`."""
+
+    predictor: Predictor
+    admission: Admission
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._journal: Journal | None = None
+        self._warm = threading.Event()
+        self._warm_fault: str | None = None
+
+    def start(self) -> None:
+        """Open the journal, close what an earlier process left, load engines behind.
+
+        Raises JournalInUse, JournalUnavailable, JournalDamaged.
+        """
+        self._journal = wiring.journal(self.settings)
+        engines = wiring.Engines(self.settings)
+        self.predictor = wiring.predictor(
+            self.settings,
+            self._journal,
+            engines,
+            admit=lambda: self.admission.check(),  # noqa: PLW0108  (made below)
+        )
+        self.admission = wiring.admission(self.settings)
+        closed = self.predictor.recover()
+        if closed:
+            log.warning("closed as interrupted", extra={"predictions": closed})
+        self.admission.refresh()
+        threading.Thread(target=self._load, args=(engines,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Write what is waiting and let go of the files."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def refresh(self) -> None:
+        """Look at disk and backlog, and try a journal that failed. Blocks: for a thread."""
+        self.admission.refresh()
+        if self._journal is not None and self._journal.fault is not None:
+            with suppress(DdxError):
+                self._journal.probe().result()
+
+    def find(self, id: PredictionId) -> Prediction | None:
+        """Return a record of this server's journal. Blocks: not for the event loop."""
+        return self._journal.find(id) if self._journal else None
+
+    def checks(self) -> list[Check]:
+        """Return what /readyz shows."""
+        engine = Check(
+            name="engine",
+            ok=self._warm.is_set() and self._warm_fault is None,
+            found=self._warm_fault or ("loaded" if self._warm.is_set() else "loading"),
+            advice="Wait some seconds; where it stays, the log says why.",
+        )
+        fault = self._journal.fault if self._journal else "closed"
+        journal = Check(
+            name="journal",
+            ok=fault is None,
+            found=fault or "writable",
+            advice="Free some space or mend the disk: it is tried again by itself.",
+        )
+        return [engine, journal, *self.admission.checks()]
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """Return the gauges of /metrics: name -> (description, value)."""
+        backlog = self.admission.backlog
+        return {
+            "ddx_running_predictions": ("Predictions under way.", self.predictor.running),
+            "ddx_backlog_records": ("Finished records not yet in MLflow.", backlog.records),
+            "ddx_backlog_bytes": ("Journal bytes not yet in MLflow.", backlog.bytes),
+            "ddx_backlog_oldest_seconds": (
+                "Age of the oldest record not yet in MLflow.",
+                backlog.oldest_age_s,
+            ),
+            "ddx_quarantined_records": (
+                "Records that MLflow refused for good.",
+                backlog.quarantined,
+            ),
+            "ddx_disk_free_bytes": ("Room on the journal's disk.", self.admission.free_bytes),
+        }
+
+    def _load(self, engines: wiring.Engines) -> None:
+        try:
+            engines.warm()
+        except DdxError as error:
+            self._warm_fault = str(error)
+        except Exception as error:
+            self._warm_fault = type(error).__name__
+            log.exception("engine did not load")
+        self._warm.set()
