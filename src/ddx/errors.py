@@ -168,6 +168,13 @@ class JournalDamaged(DdxError):
     advice = "Keep the files as they are, and restore the last backup beside them."
 
 
+class BadCheckpoint(DdxError):
+    """The checkpoint is not one that this deployment signed."""
+
+    code = "bad_checkpoint"
+    advice = "Take the checkpoint and the public key from where you keep them, unchanged."
+
+
 class AlreadyFinished(DdxError):
     """A finished record is final; a retry is a new record."""
 

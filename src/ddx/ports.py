@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from ddx.core.chain import Kind
+from ddx.core.chain import ChainedEvent, Checkpoint, Kind
+from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.record import Code, EngineAnswer, Prediction, PredictionId, Request
 from ddx.core.run_draft import RunDraft
+from ddx.errors import DeliveryRefused
 
 
 class Clock(Protocol):
@@ -62,8 +64,10 @@ class Journal(Protocol):
     """
 
     instance: str
-    fault: str | None
-    """Code of the last write's error; None once a write went well again."""
+
+    @property
+    def fault(self) -> str | None:
+        """Code of the last write's error; None once a write went well again."""
 
     def accept(self, prediction: Prediction, claim: Claim | None) -> Future[Kept | Held]:
         """Keep a prediction: an `accepted` event, and a `finished` one if it is complete.
@@ -112,11 +116,29 @@ class JournalReader(Protocol):
     def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
         """Return these records as they stand, in this order; the erased are left out."""
 
+    def chained(self, after: int, limit: int) -> Sequence[ChainedEvent]:
+        """Return up to `limit` events with their links, in order, as they stand in the file."""
+
     def last_seq(self) -> int:
         """Return the sequence of the newest event, 0 where there is none."""
 
+    def backlog(self, after: int) -> tuple[int, int]:
+        """Return (events, payload bytes) above a sequence. Bytes may be estimated: the answer
+        costs the same for any backlog.
+        """
+
     def close(self) -> None:
         """Let go of the files."""
+
+
+class Signer(Protocol):
+    """Signs checkpoints, so that they can be checked with the public key alone."""
+
+    def sign(self, checkpoint: Checkpoint) -> str:
+        """Return the signed checkpoint as one JSON document."""
+
+    def read(self, document: str) -> Checkpoint:
+        """Return the checkpoint in a document. Raises BadCheckpoint where the signature fails."""
 
 
 # --- engines ----------------------------------------------------------------------------
@@ -143,6 +165,15 @@ class Terminology(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A run that a look for its tag found."""
+
+    run_id: str
+    whole: bool
+    """Its status says that it ended: the status is written last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundRun:
     """A run as MLflow holds it, for comparison with its draft."""
 
@@ -155,31 +186,85 @@ class Runs(Protocol):
     DeliveryRefused where this run would be refused again.
     """
 
+    door: str
+    """Its name: delivery looks for runs before it trusts another door's state."""
     chooses_ids: bool
     """True where the run id is ours, a pure function of the prediction id, so that `deliver`
     can be repeated blindly. False where MLflow chooses it: then `open` is never repeated
     without `look_for`."""
+    batch: int
+    """How many runs are best handed over at once."""
 
-    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, Exception | None]:
+    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, DeliveryRefused | None]:
         """Make each run whole in MLflow, all or nothing for each; None means it is there.
 
         Only where `chooses_ids`. Repeating it changes nothing.
         """
 
     def open(self, draft: RunDraft) -> str:
-        """Create the run and return its id. Not repeatable."""
+        """Create the run and return its id. Not repeatable.
+
+        Only where not `chooses_ids`. Raises AnswerLost where the run may exist now or later.
+        """
 
     def fill(self, run_id: str, draft: RunDraft) -> None:
-        """Give an opened run everything in its draft, its status last. Repeatable."""
+        """Give an existing run everything in its draft, its status last. Repeatable."""
 
-    def look_for(self, ids: Iterable[PredictionId]) -> Mapping[PredictionId, tuple[str, ...]]:
-        """Return the active runs tagged with each id, oldest first."""
+    def look_for(self, ids: Iterable[PredictionId]) -> Mapping[PredictionId, tuple[Seen, ...]]:
+        """Return the active runs tagged with each id, the one to keep first.
+
+        MLflow does not note when a run was created: what is whole counts as older, then the
+        lesser run id, so that every look names the same one. Ids without a run are left out.
+        """
+
+    def all_ids(self) -> Iterator[PredictionId]:
+        """Yield the prediction id of every active run of the experiment that has one."""
 
     def discard(self, run_id: str) -> None:
         """Soft-delete a late twin."""
 
     def read(self, ids: Sequence[PredictionId]) -> Iterator[FoundRun]:
-        """Read runs back, with their artifacts, to compare them."""
+        """Read the active runs of these predictions back, with their artifacts.
+
+        A file that is not UTF-8 is read with surrogateescape, so that it equals no draft.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class DeliveryState(Protocol):
+    """How far each journal is delivered. Writes are durable when they return.
+
+    It can be lost: then runs are looked for by their tags before any is created.
+    """
+
+    def place(self, journal_id: str) -> Place | None:
+        """Return how far a journal is delivered, None where it was never seen."""
+
+    def set_place(self, place: Place) -> None:
+        """Keep where a journal stands."""
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep these, all or none, and move each journal's cursor past them."""
+
+    def acknowledge(self, journal_id: str, cursor: int, ids: Sequence[PredictionId] = ()) -> None:
+        """Move the cursor to `cursor`, never back, and drop these deliveries."""
+
+    def deliveries(self, states: Collection[State], limit: int) -> Sequence[Delivery]:
+        """Return up to `limit` deliveries in these states, in order of journal and sequence."""
+
+    def alive(self, error_code: str | None) -> None:
+        """Note progress, or the code of a failure, for other processes. Need not be durable."""
+
+    def status(self) -> DeliveryStatus:
+        """Return what other processes may know."""
+
+    def forget(self) -> None:
+        """Forget all deliveries and places."""
+
+    def close(self) -> None:
+        """Let go of the files and of the lease."""
 
 
 # --- the outside of the machine ---------------------------------------------------------

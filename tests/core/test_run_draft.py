@@ -6,9 +6,16 @@ import pytest
 from tests.make import CASE, a_prediction, a_request, an_answer, an_answered, finished
 
 from ddx.core.codec import decode, encode
-from ddx.core.record import Completion, Declined, Failed, Interrupted, LlmSettings, Prediction
+from ddx.core.record import (
+    INTERRUPTION,
+    Completion,
+    Declined,
+    Failed,
+    Interrupted,
+    LlmSettings,
+    Prediction,
+)
 from ddx.core.run_draft import VALUE_LIMIT, draft
-from ddx.services.predict import interruption
 
 PARAMS = {
     "model_name",
@@ -64,7 +71,7 @@ def test_a_failed_run_says_its_code_and_keeps_what_came_to_exist() -> None:
 
 
 def test_an_interrupted_run_is_killed_and_has_no_duration() -> None:
-    run = draft(a_prediction().completed(interruption()))
+    run = draft(a_prediction().completed(INTERRUPTION))
     assert (run.status, run.end_ms) == ("KILLED", None)
     assert run.metrics == {"success": 0.0}
     assert set(run.files) == {"input_case.txt", "record.json"}

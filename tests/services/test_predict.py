@@ -23,6 +23,7 @@ from ddx.core.record import (
 from ddx.core.registry import EngineKind, Model, PromptConfig
 from ddx.errors import JournalFull, Overloaded, TrackerReused
 from ddx.services.predict import Predictor, Registry
+from ddx.services.recover import close_unfinished
 
 MODELS = {
     "knowledge": Model(name="knowledge", engine=EngineKind.KNOWLEDGE, timeout_s=0.2),
@@ -153,7 +154,7 @@ async def test_an_accepted_request_outlives_a_power_cut(
     with pytest.raises(PowerCut):
         await a_predictor(journal, Asked(), at=at).predict(a_request(), "me")
 
-    a_predictor(journal, Asked()).recover()
+    close_unfinished(journal)
     event = journal.events(0, 1)[0]
     found = journal.find(event.prediction_id)
     assert found is not None

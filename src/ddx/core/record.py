@@ -231,6 +231,10 @@ class Completion:
     """The reply as sent; its UTF-8 form is final_response.txt. Empty where none was sent."""
 
 
+INTERRUPTION = Completion(answer=EngineAnswer(outcome=Interrupted()), status=503, body="")
+"""What a prediction gains whose process died: no duration, for nobody saw its end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """One request and all that came of it.

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from ddx.core import ids
 from ddx.core.codec import encode_request
 from ddx.core.record import (
+    INTERRUPTION,
     Answered,
     Completion,
     Declined,
     EngineAnswer,
     Failed,
-    Interrupted,
     LlmSettings,
     Prediction,
     PredictionId,
@@ -123,18 +123,6 @@ class Predictor:
                 return earlier
             retry_of = held.by
 
-    def recover(self) -> int:
-        """Close what an earlier process left without an outcome; return how many.
-
-        To be called before the first request.
-        """
-        left = self._journal.unfinished()
-        for id in left:
-            record = self._journal.find(id)
-            if record is not None:
-                self._journal.finish(record.completed(interruption())).result()
-        return len(left)
-
     # --- the steps ----------------------------------------------------------------------
 
     def _new(self, request: Request, caller: str, retry_of: PredictionId | None) -> Prediction:
@@ -191,7 +179,7 @@ class Predictor:
         except asyncio.CancelledError:
             # The server is stopping and cannot wait for the model. Closing the journal writes
             # what is waiting, so this is kept without waiting for it here.
-            self._journal.finish(prediction.completed(interruption()))
+            self._journal.finish(prediction.completed(INTERRUPTION))
             raise
         self._at("answered")
         prediction = self._complete(prediction, answer, started_s)
@@ -240,18 +228,11 @@ class Predictor:
         if record is not None and record.completion is None:
             # Accepted, but its outcome could not be kept: nobody was told one.
             try:
-                await asyncio.wrap_future(self._journal.finish(record.completed(interruption())))
+                await asyncio.wrap_future(self._journal.finish(record.completed(INTERRUPTION)))
             except AlreadyFinished:
                 record = await asyncio.to_thread(self._journal.find, id)
         answered = record is not None and isinstance(record.outcome, Answered | Declined)
         return record if answered else None
-
-
-def interruption() -> Completion:
-    """What a prediction gains whose process died: no duration, for nobody saw its end."""
-    return Completion(
-        duration_s=None, answer=EngineAnswer(outcome=Interrupted()), status=503, body=""
-    )
 
 
 def _claim(prediction: Prediction) -> Claim | None:

@@ -12,6 +12,7 @@ from ddx.errors import DdxError
 from ddx.ports import Check, Journal
 from ddx.services.admission import Admission
 from ddx.services.predict import Predictor
+from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 
 log = logging.getLogger("ddx")
@@ -43,7 +44,7 @@ class Server:
             admit=lambda: self.admission.check(),  # noqa: PLW0108  (made below)
         )
         self.admission = wiring.admission(self.settings)
-        closed = self.predictor.recover()
+        closed = close_unfinished(self._journal)
         if closed:
             log.warning("closed as interrupted", extra={"predictions": closed})
         self.admission.refresh()

@@ -21,7 +21,7 @@ from ddx.adapters.sqlite_journal.store import (
     unseal,
 )
 from ddx.core import codec
-from ddx.core.chain import Kind
+from ddx.core.chain import ChainedEvent, Kind
 from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.errors import Erased, PredictionNotFound
 from ddx.ports import Event
@@ -70,6 +70,17 @@ class SqliteJournalReader:
         if finished is None:
             return prediction
         return prediction.completed(codec.decode(finished, Completion))
+
+    def chained(self, after: int, limit: int) -> Sequence[ChainedEvent]:
+        """Return up to `limit` events with their links, in order, as they stand in the file."""
+        rows = self._select(
+            f"select {COLUMNS} from event where seq > ? order by seq limit ?",  # noqa: S608
+            (after, limit),
+        )
+        return [
+            ChainedEvent(header=header_of(self.journal_id, row), link=row[-2], ciphertext=row[-1])
+            for row in rows
+        ]
 
     def last_seq(self) -> int:
         """Return the sequence of the newest event, 0 where there is none."""

@@ -1,0 +1,150 @@
+"""Compare the journals with themselves, with MLflow and with kept checkpoints. Only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ddx.core.chain import Checkpoint, Kind, Walk
+from ddx.core.compare import Difference, Fault, differences
+from ddx.core.record import Prediction, PredictionId
+from ddx.core.run_draft import draft
+from ddx.errors import JournalDamaged
+from ddx.ports import JournalReader, Runs
+
+WINDOW = 500
+"""Events held in memory at a time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a verification saw."""
+
+    events: int = 0
+    predictions: int = 0
+    """Finished ones, each of which must have one run."""
+    running: int = 0
+    """Accepted and not finished: their server is still at work, or will close them."""
+    erased: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+class Verifier:
+    """Verifies journals, and MLflow against them where a door is given."""
+
+    def __init__(self, journals: Sequence[JournalReader], runs: Runs | None) -> None:
+        self._journals = journals
+        self._runs = runs
+
+    def verify(self, checkpoints: Sequence[Checkpoint] = ()) -> Report:
+        """Walk every chain, read every record, compare every run.
+
+        Raises TrackerUnavailable where MLflow cannot be asked.
+        """
+        report = Report()
+        known: set[PredictionId] = set()
+        for journal in self._journals:
+            kept = [c for c in checkpoints if c.journal_id == journal.journal_id]
+            self._walk(journal, kept, report)
+            known |= self._compare(journal, report)
+        ours = {journal.journal_id for journal in self._journals}
+        report.differences += [
+            Difference(
+                fault=Fault.CHECKPOINT,
+                where=f"checkpoint of {c.instance}, event {c.seq}",
+                what="no journal here has this identity",
+            )
+            for c in checkpoints
+            if c.journal_id not in ours
+        ]
+        if self._runs is not None:
+            report.differences += [
+                Difference(fault=Fault.UNKNOWN, where=id)
+                for id in self._runs.all_ids()
+                if id not in known
+            ]
+        return report
+
+    # --- the chain ----------------------------------------------------------------------
+
+    def _walk(
+        self, journal: JournalReader, checkpoints: Sequence[Checkpoint], report: Report
+    ) -> None:
+        walk = Walk(journal.journal_id)
+        wanted = {c.seq: c for c in checkpoints}
+        while events := journal.chained(walk.seq, WINDOW):
+            for event in events:
+                fault = walk.step(event)
+                where = f"journal {journal.instance}, event {event.header.seq}"
+                if fault is not None:
+                    report.differences.append(
+                        Difference(fault=Fault.CHAIN, where=where, what=fault.why)
+                    )
+                checkpoint = wanted.pop(event.header.seq, None)
+                if checkpoint is not None and checkpoint.link != event.link.hex():
+                    what = "the chain up to here is not the one that was signed"
+                    report.differences.append(Difference(fault=Fault.CHAIN, where=where, what=what))
+            report.events += len(events)
+        for seq in wanted:
+            report.differences.append(
+                Difference(
+                    fault=Fault.TAIL,
+                    where=f"journal {journal.instance}, event {seq}",
+                    what=f"signed, but the journal ends at {walk.seq}",
+                )
+            )
+
+    # --- the runs -----------------------------------------------------------------------
+
+    def _compare(self, journal: JournalReader, report: Report) -> set[PredictionId]:
+        """Compare each finished prediction with its run; return all ids of the journal."""
+        accepted: set[PredictionId] = set()
+        finished: set[PredictionId] = set()
+        after = 0
+        while events := journal.events(after, WINDOW):
+            after = events[-1].seq
+            accepted |= {e.prediction_id for e in events if e.kind is Kind.ACCEPTED}
+            now = [e.prediction_id for e in events if e.kind is Kind.FINISHED]
+            finished |= set(now)
+            records = list(self._read(journal, now, report))
+            report.predictions += len(records)
+            if self._runs is not None:
+                report.differences += _against_runs(self._runs, records)
+        report.running += len(accepted - finished)
+        return accepted | finished
+
+    def _read(
+        self, journal: JournalReader, ids: Sequence[PredictionId], report: Report
+    ) -> Iterator[Prediction]:
+        for id in ids:
+            try:
+                found = journal.predictions([id])
+            except JournalDamaged as error:
+                report.differences.append(
+                    Difference(fault=Fault.PAYLOAD, where=id, what=str(error))
+                )
+                continue
+            if not found:
+                report.erased += 1
+            yield from found
+
+
+def _against_runs(runs: Runs, records: Sequence[Prediction]) -> Iterator[Difference]:
+    """Yield what differs between records and their runs."""
+    by_id = runs.look_for([record.id for record in records])
+    held = {id: found for id, found in by_id.items() if found}
+    for record in records:
+        count = len(held.get(record.id, ()))
+        if count == 0:
+            yield Difference(fault=Fault.MISSING, where=record.id)
+        elif count > 1:
+            yield Difference(fault=Fault.DOUBLED, where=record.id, what=f"{count} active runs")
+    found = {run.draft.prediction_id: run.draft for run in runs.read(list(held))}
+    for record in records:
+        if record.id in found:
+            yield from differences(draft(record), found[record.id])
