@@ -29,7 +29,7 @@ create table event (
     link blob not null,
     payload blob not null
 ) strict;
-create unique index accepted_once on event (prediction_id, key_id) where kind = 'accepted';
+create unique index accepted_once on event (prediction_id) where kind = 'accepted';
 create unique index finished_once on event (prediction_id) where kind = 'finished';
 create trigger event_is_final before update on event
     begin select raise(abort, 'events are append-only'); end;
@@ -77,13 +77,13 @@ class Paths:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def open_for_writing(path: Path) -> apsw.Connection:
+def open_for_writing(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open or create a journal. Raises JournalUnavailable, JournalDamaged."""
     if not path.exists():
         # SQLite would create it with the umask's mode.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     try:
-        db = apsw.Connection(str(path))
+        db = apsw.Connection(str(path), vfs=vfs)
         db.set_busy_timeout(5_000)
         db.execute("pragma journal_mode = wal")
         # FULL: a commit returns once the log is synced. NORMAL can lose the last ones.

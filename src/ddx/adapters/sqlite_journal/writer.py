@@ -51,15 +51,18 @@ class _Job:
 
 
 class SqliteJournal:
-    """A Journal in one SQLite file. Opening it takes the writer's lock."""
+    """A Journal in one SQLite file. Opening it takes the writer's lock.
 
-    def __init__(self, data: Path, instance: str) -> None:
+    `vfs` names another file system layer of SQLite: the fault tests bring one that fails.
+    """
+
+    def __init__(self, data: Path, instance: str, *, vfs: str | None = None) -> None:
         paths = Paths(data, instance)
         self.instance = instance
         try:
             paths.make_folders()
             self._lock = _lock(paths.lock)
-            self._db = open_for_writing(paths.journal)
+            self._db = open_for_writing(paths.journal, vfs)
             self._keys = KeyFile(paths.keys, writable=True)
             self._secret = shared_secret(paths.claims_key)
             sync_folder(paths.journal.parent)
@@ -184,13 +187,10 @@ class SqliteJournal:
         if job.events[0][0] is Kind.ACCEPTED:
             if job.claim is not None and (held := self._claim(job.claim, id)) is not None:
                 return held
-            key_id = self._take_key()
-            self._open_keys[id] = key_id
-        elif id in self._open_keys:
-            key_id = self._open_keys[id]
-        else:
+            self._open_keys[id] = self._take_key()
+        elif id not in self._open_keys:
             return AlreadyFinished(f"{id} has an outcome, or was never accepted")
-        key = self._keys.get(key_id)
+        key_id, key = self._open_keys[id]
         for kind, payload in job.events:
             self._append(kind, id, key_id, key, payload)
             if kind is Kind.FINISHED:
@@ -247,11 +247,12 @@ class SqliteJournal:
         tracker = hmac.digest(self._secret, b"tracker:" + named, "sha256")
         return tracker, hmac.digest(self._secret, b"body:" + claim.body, "sha256")
 
-    def _take_key(self) -> int:
+    def _take_key(self) -> tuple[int, bytes]:
+        """Return a fresh key with its number."""
         if self._next_key >= self._key_count:
             self._key_count = self._keys.grow()
         self._next_key += 1
-        return self._next_key - 1
+        return self._next_key - 1, self._keys.get(self._next_key - 1)
 
     def _tail(self) -> tuple[int, bytes]:
         """Return sequence and link of the newest event."""
@@ -265,8 +266,9 @@ class SqliteJournal:
         ).fetchone()
         return int(row[0]) + 1 if row else 0
 
-    def _keys_of_unfinished(self) -> dict[PredictionId, int]:
-        return {id: self._reader.key_id(id) for id in self._reader.unfinished()}
+    def _keys_of_unfinished(self) -> dict[PredictionId, tuple[int, bytes]]:
+        numbers = {id: self._reader.key_id(id) for id in self._reader.unfinished()}
+        return {id: (number, self._keys.get(number)) for id, number in numbers.items()}
 
 
 def _lock(path: Path) -> int:
