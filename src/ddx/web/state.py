@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import suppress
 
 from ddx import wiring
 from ddx.core.record import Prediction, PredictionId
-from ddx.errors import DdxError
+from ddx.errors import DdxError, JournalInUse
 from ddx.ports import Check, Journal
 from ddx.services.admission import Admission
 from ddx.services.predict import Predictor
@@ -16,6 +17,7 @@ from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 
 log = logging.getLogger("ddx")
+LOCK_WAIT_S = 3.0
 
 
 class Server:
@@ -35,7 +37,7 @@ class Server:
 
         Raises JournalInUse, JournalUnavailable, JournalDamaged.
         """
-        self._journal = wiring.journal(self.settings)
+        self._journal = self._open_journal()
         engines = wiring.Engines(self.settings)
         self.predictor = wiring.predictor(
             self.settings,
@@ -100,6 +102,19 @@ class Server:
             ),
             "ddx_disk_free_bytes": ("Room on the journal's disk.", self.admission.free_bytes),
         }
+
+    def _open_journal(self) -> Journal:
+        """Open the journal. After a crash the deliverer may be closing what was left in it,
+        which takes a moment; a second server holds it for longer.
+        """
+        give_up_at = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                return wiring.journal(self.settings)
+            except JournalInUse:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
 
     def _load(self, engines: wiring.Engines) -> None:
         try:
