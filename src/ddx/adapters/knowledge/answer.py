@@ -1,0 +1,139 @@
+"""A case to the engine's outcome, and the two texts that are kept of how it came about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from ddx.adapters.knowledge.case import Case, Finding
+from ddx.adapters.knowledge.explain import Explainer
+from ddx.adapters.knowledge.index import Index
+from ddx.adapters.knowledge.questions import questions
+from ddx.adapters.knowledge.ranking import Ranking, Weights
+from ddx.core.record import Answered, Declined, Request
+
+RAW_LENGTH = 50
+"""At least so many diseases are kept of the raw ranking."""
+SPECIFIC = 4.6
+"""Information in nats: at most one disease in a hundred is described with the finding."""
+
+_ASK = (
+    "What are the main complaints, and since when?",
+    "What did the examination find?",
+    "Which symptoms were asked for and are absent?",
+)
+
+
+def is_enough(index: Index, case: Case) -> bool:
+    """Whether a ranking would say something: two findings, or one that few diseases have."""
+    terms = {finding.term for finding in case.present}
+    return len(terms) >= 2 or any(
+        float(index.arrays["information"][term]) >= SPECIFIC for term in terms
+    )
+
+
+def declined(case: Case) -> Declined:
+    """Say why there is no ranking, and what would help."""
+    count = len({finding.term for finding in case.present})
+    found = {0: "no finding that is present", 1: "only one finding, shared by many diseases"}
+    return Declined(
+        reason=(
+            "The case has too little detail for a differential: "
+            f"{found.get(count, 'too few findings')} was recognised."
+        ),
+        further_questions=_ASK,
+        missing_information=(
+            "At least two symptoms, signs or test results that are present.",
+            *missing(case),
+        ),
+    )
+
+
+def answered(
+    index: Index, explainer: Explainer, case: Case, ranking: Ranking, request: Request
+) -> Answered:
+    """Return the differential, as long as was asked for."""
+    diagnoses = tuple(
+        explainer.diagnosis(case, request.case, ranking, int(disease))
+        for disease in ranking.order[: request.top_differential]
+    )
+    return Answered(
+        diagnoses=diagnoses,
+        conclusion=_conclusion(index, case, ranking, diagnoses[0].name, diagnoses[0].probability),
+        further_questions=questions(index, case, ranking),
+        missing_information=missing(case),
+    )
+
+
+def missing(case: Case) -> tuple[str, ...]:
+    """Return what would help to know, codes that were not understood included."""
+    lines = []
+    if case.age_years is None:
+        lines.append("The patient's age.")
+    if case.sex is None:
+        lines.append("The patient's sex.")
+    lines += [f"What {id} means: no finding of this HPO release has it." for id in case.unknown]
+    return tuple(lines)
+
+
+def prompt_used(index: Index, case: Case, request: Request, weights: Weights) -> str:
+    """Return the engine's exact input and settings, as JSON."""
+    return _json(
+        {
+            "present": [_finding(index, request.case, item) for item in case.present],
+            "absent": [_finding(index, request.case, item) for item in case.absent],
+            "unknown_codes": list(case.unknown),
+            "sex": case.sex,
+            "age_years": case.age_years,
+            "setting": request.setting,
+            "top_differential": request.top_differential,
+            "weights": asdict(weights),
+            "index": {"hpo": index.version, "digest": index.digest},
+        }
+    )
+
+
+def raw_output(index: Index, ranking: Ranking | None, top: int) -> str:
+    """Return the ranking with its scores, as JSON; empty where there was none."""
+    order = [] if ranking is None else ranking.order[: max(RAW_LENGTH, top)].tolist()
+    return _json(
+        {
+            "ranking": [
+                {
+                    "rank": rank,
+                    "disease": index.disease_name(disease),
+                    "codes": [id for id, _ in index.disease_codes(disease)],
+                    "score": round(float(ranking.scores[disease]), 4),
+                    "probability": float(f"{ranking.probabilities[disease]:.4g}"),
+                }
+                for rank, disease in enumerate(order, start=1)
+                if ranking is not None
+            ]
+        }
+    )
+
+
+def _conclusion(
+    index: Index, case: Case, ranking: Ranking, first: str, probability: float | None
+) -> str:
+    text = (
+        f"Of {len(ranking.order):,} diseases compared on {len(case.present)} present and "
+        f"{len(case.absent)} absent findings, {first} fits best (probability "
+        f"{probability or 0.0:.0%})."
+    )
+    return text + (
+        " The knowledge is the Human Phenotype Ontology's, release "
+        f"{index.version}: mostly rare diseases, each taken as equally common beforehand."
+    )
+
+
+def _finding(index: Index, text: str, item: Finding) -> dict[str, Any]:
+    known = {"code": index.term_id(item.term), "name": index.term_name(item.term)}
+    if item.start is None:
+        return known
+    return known | {"quote": text[item.start : item.end], "start": item.start, "end": item.end}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)

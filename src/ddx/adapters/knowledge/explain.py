@@ -1,0 +1,198 @@
+"""Why a disease is in the list: evidence for and against, and both in sentences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ddx.adapters.knowledge.case import Case, Finding
+from ddx.adapters.knowledge.merge import source_of
+from ddx.adapters.knowledge.ranking import Ranker, Ranking
+from ddx.core.differential import likelihood_of
+from ddx.core.record import Code, Diagnosis, Evidence
+
+SUPPORTS = 1.5
+"""A finding counts as support from this likelihood ratio on."""
+EXPECTED = 0.3
+"""The absence of a finding speaks against a disease that has it in this share of patients."""
+TYPICAL = 0.75
+"""A feature of so many patients is worth a word when the case does not mention it."""
+_SYSTEMS = ("MONDO", "OMIM", "ORPHA", "ICD-10", "ICD-10-CM")
+_NAMED = 5
+"""How many findings a sentence names."""
+
+
+@dataclass(slots=True)
+class _Weighed:
+    """The case's findings, sorted by what they say of one disease."""
+
+    supporting: list[Evidence] = field(default_factory=list)
+    contradicting: list[Evidence] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+
+
+class Explainer:
+    """Puts a ranking into words. Safe in threads: it only reads."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self._ranker = ranker
+        self._index = ranker.index
+
+    def diagnosis(self, case: Case, text: str, ranking: Ranking, disease: int) -> Diagnosis:
+        """Return the entry of one disease."""
+        weighed = self._weigh(case, text, disease)
+        probability = float(ranking.probabilities[disease])
+        return Diagnosis(
+            name=self._index.disease_name(disease),
+            likelihood=likelihood_of(probability),
+            probability=round(probability, 4),
+            codes=self.codes(disease),
+            supporting=tuple(weighed.supporting),
+            contradicting=tuple(weighed.contradicting),
+            clinical_relevance=self._relevance(case, weighed, disease),
+            lack_of_fit=self._lack_of_fit(case, weighed, disease),
+        )
+
+    def codes(self, disease: int) -> tuple[Code, ...]:
+        """Return the codes of a disease: of this one only, and at most one in each system."""
+        return tuple(
+            Code(system=source_of(id), code=id, display=name)
+            for id, name in self._index.disease_codes(disease)
+            if source_of(id) in _SYSTEMS
+        )
+
+    def _weigh(self, case: Case, text: str, disease: int) -> _Weighed:
+        weighed = _Weighed()
+        described = self._index.above_annotations(disease)
+        denied = self._ranker.weights.denied
+        for finding in case.present:
+            source = self._source(finding.term, disease, described)
+            log_ratio = self._ranker.present_ratio(finding.term, disease)
+            ratio = math.exp(log_ratio)
+            evidence = self._evidence(finding, text, ratio, source)
+            if ratio >= SUPPORTS:
+                weighed.supporting.append(evidence)
+            elif log_ratio == denied:
+                weighed.contradicting.append(evidence)
+            else:
+                weighed.unexplained.append(evidence.finding)
+        for finding in case.absent:
+            if self._index.probability(finding.term, disease) >= EXPECTED:
+                source = self._source(finding.term, disease, described)
+                ratio = math.exp(self._ranker.absent_ratio(finding.term, disease))
+                weighed.contradicting.append(
+                    self._evidence(finding, text, ratio, source, prefix="no ")
+                )
+        weighed.supporting.sort(key=lambda item: -(item.likelihood_ratio or 0.0))
+        weighed.contradicting.sort(key=lambda item: item.likelihood_ratio or 0.0)
+        return weighed
+
+    def _evidence(
+        self, finding: Finding, text: str, ratio: float, source: str | None, prefix: str = ""
+    ) -> Evidence:
+        start, end = finding.start, finding.end
+        return Evidence(
+            finding=prefix + _lower(self._index.term_name(finding.term)),
+            quote=None if start is None else text[start:end],
+            start=start,
+            end=end,
+            code=self._index.term_id(finding.term),
+            likelihood_ratio=float(f"{ratio:.3g}"),
+            source=source,
+        )
+
+    def _source(self, term: int, disease: int, described: tuple[Any, Any]) -> str | None:
+        """Where the annotation stands that is nearest to a finding, None where none is near."""
+        above, starts = described
+        if not len(above):
+            return None
+        arrays = self._index.arrays
+        marks = np.zeros(self._index.n_terms, np.float32)
+        shared, _ = self._index.ancestors(term)
+        marks[shared] = arrays["information"][shared]
+        near = np.maximum.reduceat(marks[above], starts[:-1])
+        nearest = int(near.argmax())
+        if near[nearest] <= 0:
+            return None
+        reference = arrays["ann_reference"][self._index.annotations(disease)][nearest]
+        return str(self._index.strings["references"][reference]) or None
+
+    def _relevance(self, case: Case, weighed: _Weighed, disease: int) -> str:
+        if not weighed.supporting:
+            return "No finding of the case is typical of this disease."
+        named = [
+            _with_share(item.finding, self._share(item, disease))
+            for item in weighed.supporting[:_NAMED]
+        ]
+        return (
+            f"{len(weighed.supporting)} of {len(case.present)} findings speak for it: "
+            f"{_and(named)}."
+        )
+
+    def _share(self, item: Evidence, disease: int) -> float:
+        """Share of patients with a finding; 0.0 where only something akin is described."""
+        if item.code is None:
+            return 0.0
+        return self._index.probability(self._index.rows[item.code], disease)
+
+    def _lack_of_fit(self, case: Case, weighed: _Weighed, disease: int) -> str:
+        sentences = []
+        if weighed.unexplained:
+            sentences.append(f"It does not explain {_and(weighed.unexplained[:_NAMED])}.")
+        if weighed.contradicting:
+            against = [item.finding for item in weighed.contradicting[:_NAMED]]
+            sentences.append(f"Against it: {_and(against)}.")
+        if missing := self._typical_unmentioned(case, disease):
+            sentences.append(f"Typical, but not mentioned: {_and(missing)}.")
+        return " ".join(sentences)
+
+    def _typical_unmentioned(self, case: Case, disease: int) -> list[str]:
+        arrays, index = self._index.arrays, self._index
+        mentioned = {
+            int(above)
+            for finding in case.present + case.absent
+            for above in index.ancestors(finding.term)[0]
+        }
+        absent = {finding.term for finding in case.absent}
+        stretch = index.annotations(disease)
+        typical = [
+            (-float(arrays["information"][term]), term)
+            for term, share in zip(
+                arrays["ann_term"][stretch].tolist(),
+                arrays["ann_p"][stretch].tolist(),
+                strict=True,
+            )
+            if share >= TYPICAL
+            and term not in mentioned
+            and absent.isdisjoint(index.ancestors(term)[0].tolist())
+        ]
+        return [_lower(index.term_name(term)) for _, term in sorted(typical)[:3]]
+
+
+def _with_share(name: str, share: float) -> str:
+    return (
+        f"{name} (in about {share:.0%} of patients)"
+        if share
+        else f"{name} (a related finding is described)"
+    )
+
+
+def _lower(name: str) -> str:
+    """Put a name inside a sentence; abbreviations keep their capitals.
+
+    >>> _lower("Fever"), _lower("EEG with spikes")
+    ('fever', 'EEG with spikes')
+    """
+    return name if name[1:2].isupper() or not name[1:2].isalpha() else name[:1].lower() + name[1:]
+
+
+def _and(parts: list[str]) -> str:
+    """Join as a sentence does.
+
+    >>> _and(["fever"]), _and(["fever", "cough", "rash"])
+    ('fever', 'fever, cough and rash')
+    """
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,115 @@
+"""The index: everything the engine knows, as sparse arrays and lists of names. Immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ddx.adapters.knowledge.phrases import Phrases
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The diseases that have a finding."""
+
+    diseases: Any
+    probabilities: Any
+    """P(finding | disease), beside `diseases`."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Arrays and strings, as `build` makes them and the cache keeps them."""
+
+    arrays: Mapping[str, Any]
+    strings: Mapping[str, Any]
+    digest: str
+    """SHA-256 over all arrays and strings, 64 hex digits."""
+    version: str
+    """Release of the ontology."""
+
+    @property
+    def n_terms(self) -> int:
+        """How many findings there are."""
+        return len(self.strings["terms"])
+
+    @property
+    def n_diseases(self) -> int:
+        """How many diseases there are."""
+        return len(self.strings["diseases"])
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """HPO id -> row, old ids included."""
+        rows = {id: row for row, id in enumerate(self.strings["terms"])}
+        return rows | {old: rows[new] for old, new in self.strings["moved"].items()}
+
+    @cached_property
+    def phrases(self) -> Phrases:
+        """The names of the terms."""
+        return Phrases(
+            vocabulary={word: at for at, word in enumerate(self.strings["vocabulary"])},
+            pointers=self.arrays["phrase_ptr"],
+            tokens=self.arrays["phrase_token"],
+            terms=self.arrays["phrase_term"],
+            ranks=self.arrays["phrase_rank"],
+            joined=self.arrays["phrase_joined"],
+            denying=self.arrays["phrase_denying"],
+            capitals=self.arrays["phrase_capitals"],
+        )
+
+    def term_id(self, term: int) -> str:
+        """Return the HPO id of a row."""
+        return str(self.strings["terms"][term])
+
+    def term_name(self, term: int) -> str:
+        """Return the name of a row."""
+        return str(self.strings["term_names"][term])
+
+    def disease_name(self, disease: int) -> str:
+        """Return the name shown."""
+        return str(self.strings["diseases"][disease]["name"])
+
+    def disease_codes(self, disease: int) -> Sequence[tuple[str, str]]:
+        """Return id and name in each source that describes the disease."""
+        return [(id, name) for id, name in self.strings["diseases"][disease]["codes"]]
+
+    def ancestors(self, term: int) -> tuple[Any, Any]:
+        """Return the rows above a term, itself included, and the steps up to each."""
+        stretch = slice(*self.arrays["anc_ptr"][term : term + 2])
+        return self.arrays["anc_term"][stretch], self.arrays["anc_steps"][stretch]
+
+    def column(self, term: int) -> Column:
+        """Return the diseases with a finding."""
+        stretch = slice(*self.arrays["col_ptr"][term : term + 2])
+        return Column(self.arrays["col_disease"][stretch], self.arrays["col_p"][stretch])
+
+    def probability(self, term: int, disease: int) -> float:
+        """P(finding | disease): 0.0 where no source says it."""
+        column = self.column(term)
+        at = int(np.searchsorted(column.diseases, disease))
+        found = at < len(column.diseases) and column.diseases[at] == disease
+        return float(column.probabilities[at]) if found else 0.0
+
+    def annotations(self, disease: int) -> slice:
+        """Return the stretch of the `ann_…` arrays that describes a disease."""
+        return slice(*self.arrays["ann_ptr"][disease : disease + 2].tolist())
+
+    def above_annotations(self, disease: int) -> tuple[Any, Any]:
+        """Return, end to end, all above each annotation of a disease, and where each begins."""
+        stretch = self.annotations(disease)
+        above = [self.ancestors(t)[0] for t in self.arrays["ann_term"][stretch].tolist()]
+        starts = np.cumsum([0, *(len(one) for one in above)])
+        return (np.concatenate(above) if above else np.empty(0, np.int32)), starts
+
+    def profile(self, disease: int) -> Any:
+        """P(finding | disease) of every finding, by row; the same as `probability`."""
+        above, starts = self.above_annotations(disease)
+        shares = np.zeros(self.n_terms)
+        said = self.arrays["ann_p"][self.annotations(disease)]
+        np.maximum.at(shares, above, np.repeat(said, np.diff(starts)))
+        return shares

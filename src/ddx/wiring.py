@@ -1,0 +1,185 @@
+"""Settings to services: the only file that names adapters. Plain calls, nothing magic.
+
+Heavy libraries are imported by what needs them, when it is chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ddx import __version__
+from ddx.core.record import EngineAnswer, Prediction, Request
+from ddx.core.registry import EngineKind, Model
+from ddx.errors import MissingExtra
+from ddx.ports import Engine, Journal
+from ddx.services.admission import Admission, Backlog, Limits
+from ddx.services.predict import Predictor, Registry
+from ddx.services.recover import close_unfinished
+from ddx.settings import Settings
+
+if TYPE_CHECKING:
+    from ddx.adapters.knowledge import KnowledgeEngine
+
+T = TypeVar("T")
+
+
+def registry(settings: Settings) -> Registry:
+    """Return what requests can name."""
+    return Registry(
+        models=settings.models,
+        prompts=settings.prompts,
+        has_key=lambda model: not model.api_key_env or settings.api_key(model) is not None,
+        bench_models=settings.bench_models,
+    )
+
+
+def journal(settings: Settings) -> Journal:
+    """Open the journal of this process. Raises JournalInUse, JournalUnavailable."""
+    if settings.journal == "memory":
+        from ddx.adapters.memory import MemoryJournal
+
+        return MemoryJournal(settings.instance)
+    from ddx.adapters.sqlite_journal import SqliteJournal
+
+    return SqliteJournal(settings.data, settings.instance)
+
+
+def predictor(
+    settings: Settings,
+    journal: Journal,
+    engines: Engines,
+    admit: Callable[[], None] = lambda: None,
+) -> Predictor:
+    """Return the service that answers requests."""
+    from ddx.adapters.system import SystemClock, luck
+
+    return Predictor(
+        journal=journal,
+        registry=registry(settings),
+        engine_of=engines.engine_of,
+        clock=SystemClock(),
+        luck=luck,
+        version=__version__,
+        admit=admit,
+        max_running=settings.max_running,
+    )
+
+
+def admission(settings: Settings) -> Admission:
+    """Return what decides whether a request may be taken."""
+    from ddx.adapters.system import free_bytes
+
+    limits = Limits(
+        disk_reserve_bytes=int(settings.disk_reserve_mb * 2**20),
+        backlog_bytes=int(settings.max_backlog_mb * 2**20),
+        backlog_age_s=settings.max_backlog_age_s,
+    )
+    return Admission(limits, partial(free_bytes, settings.data), Backlog)
+
+
+class Engines:
+    """The engines of the registry, each made when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, Engine] = {}
+        self._knowledge = Lazy(partial(_knowledge_engine, settings))
+
+    def engine_of(self, model: Model) -> Engine:
+        """Return the engine that answers for a model. Raises MissingExtra."""
+        if model.name not in self._made:
+            self._made[model.name] = self._make(model)
+        return self._made[model.name]
+
+    def warm(self) -> None:
+        """Load the default model's engine, which can take seconds. For a thread."""
+        default = self._settings.models[self._settings.default_model]
+        engine = self.engine_of(default)
+        if default.engine is EngineKind.KNOWLEDGE or default.engine is EngineKind.DSPY:
+            self._knowledge.get()
+        warm = getattr(engine, "warm", None)
+        if warm is not None:
+            warm()
+
+    def _make(self, model: Model) -> Engine:
+        match model.engine:
+            case EngineKind.KNOWLEDGE:
+                return LazyEngine(self._knowledge)
+            case EngineKind.INSTANT:
+                from ddx.adapters.instant_engine import InstantEngine
+
+                return InstantEngine()
+            case EngineKind.DSPY:
+                return self._dspy(model)
+
+    def _dspy(self, model: Model) -> Engine:
+        try:
+            from ddx.adapters.dspy_engine import DspyEngine
+        except ModuleNotFoundError as error:
+            raise MissingExtra("LLMs need DSPy: pip install 'ddx-server[llm]'") from error
+        return DspyEngine(
+            model=model,
+            prompts=self._settings.prompts,
+            terminology=self._knowledge.get(),
+            api_key=self._settings.api_key(model),
+            threads=self._settings.engine_threads,
+        )
+
+
+class Lazy(Generic[T]):
+    """A value that is made once, by whichever thread needs it first."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._value: T | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is made."""
+        return self._value is not None
+
+    def get(self) -> T:
+        """Return the value, made now where it isn't yet."""
+        with self._lock:
+            if self._value is None:
+                self._value = self._make()
+            return self._value
+
+
+class LazyEngine:
+    """An Engine that is loaded by its first question."""
+
+    def __init__(self, engine: Lazy[KnowledgeEngine]) -> None:
+        self._engine = engine
+
+    async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
+        """Answer, once loaded."""
+        if not self._engine.ready:
+            await asyncio.to_thread(self._engine.get)
+        return await self._engine.get().ask(request, deadline_s)
+
+
+def _knowledge_engine(settings: Settings) -> KnowledgeEngine:
+    from ddx.adapters.knowledge import KnowledgeEngine
+
+    return KnowledgeEngine.open(settings.data / "cache")
+
+
+def predict(settings: Settings, request: Request) -> Prediction:
+    """Answer one request in this process, kept like any other. For the command line."""
+    return asyncio.run(_predict_once(settings, request))
+
+
+async def _predict_once(settings: Settings, request: Request) -> Prediction:
+    kept = journal(settings)
+    try:
+        service = predictor(settings, kept, Engines(settings))
+        close_unfinished(kept)
+        return await service.predict(request, "command line")
+    finally:
+        kept.close()

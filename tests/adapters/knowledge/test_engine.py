@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ddx.adapters.knowledge import KnowledgeEngine
+from ddx.core.record import Answered, Declined, EngineAnswer, Failed, Findings, Request
+from ddx.ports import Engine, Terminology
+
+MARFAN = Request(
+    model_name="knowledge",
+    case=(
+        "A 14-year-old boy, tall, with arachnodactyly, pectus excavatum, lens dislocation and "
+        "aortic root aneurysm. No seizures. His father has gout."
+    ),
+)
+CODED = Request(
+    model_name="knowledge",
+    findings=Findings(
+        present=("HP:0001166", "HP:0001083", "HP:0002616"),
+        absent=("HP:0001250",),
+        sex="UNKNOWN_SEX",
+        age="P14Y",
+    ),
+)
+
+
+def answered(answer: EngineAnswer) -> Answered:
+    assert isinstance(answer.outcome, Answered)
+    return answer.outcome
+
+
+def test_it_is_an_engine_and_a_terminology(engine: KnowledgeEngine) -> None:
+    as_engine: Engine = engine
+    as_terminology: Terminology = engine
+    assert callable(as_engine.ask)
+    assert callable(as_terminology.codes)
+
+
+async def test_a_classical_case_is_recognised_from_its_text(engine: KnowledgeEngine) -> None:
+    outcome = answered(await engine.ask(MARFAN, 10.0))
+    assert len(outcome.diagnoses) == 5
+    assert "Marfan syndrome" in [found.name for found in outcome.diagnoses[:3]]
+    assert outcome.conclusion
+    assert outcome.further_questions
+
+
+async def test_a_coded_case_needs_no_text(engine: KnowledgeEngine) -> None:
+    outcome = answered(await engine.ask(CODED, 10.0))
+    first = outcome.diagnoses[0]
+    assert "OMIM:154700" in [code.code for found in outcome.diagnoses[:3] for code in found.codes]
+    assert all(item.quote is None and item.code for item in first.supporting)
+    assert outcome.missing_information == ("The patient's sex.",)
+
+
+async def test_every_quote_stands_at_its_place(engine: KnowledgeEngine) -> None:
+    for found in answered(await engine.ask(replace(MARFAN, top_differential=50), 10.0)).diagnoses:
+        for item in found.supporting + found.contradicting:
+            assert item.start is not None
+            assert item.quote == MARFAN.case[item.start : item.end]
+            assert item.source
+
+
+async def test_probabilities_fall_and_one_diagnosis_has_codes_of_one_disease(
+    engine: KnowledgeEngine,
+) -> None:
+    found = answered(await engine.ask(replace(CODED, top_differential=50), 10.0)).diagnoses
+    assert len(found) == 50
+    shares = [one.probability or 0.0 for one in found]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1.0
+    for one in found:
+        systems = [code.system for code in one.codes]
+        assert len(systems) == len(set(systems))
+
+
+@pytest.mark.parametrize("case", ["Unwell.", "fever", "No fever, no cough, no rash.", "\x00"])
+async def test_too_little_detail_is_an_answer_that_says_what_would_help(
+    engine: KnowledgeEngine, case: str
+) -> None:
+    answer = await engine.ask(Request(model_name="knowledge", case=case), 10.0)
+    assert isinstance(answer.outcome, Declined)
+    assert answer.outcome.reason
+    assert answer.outcome.missing_information
+    assert answer.prompt_used
+    assert json.loads(answer.raw_output or "") == {"ranking": []}
+
+
+async def test_an_unknown_code_is_reported_and_the_rest_is_used(engine: KnowledgeEngine) -> None:
+    findings = Findings(present=("HP:0001166", "HP:0001083", "HP:9999999"))
+    outcome = answered(await engine.ask(replace(CODED, findings=findings), 10.0))
+    assert any("HP:9999999" in line for line in outcome.missing_information)
+
+
+async def test_an_obsolete_code_is_read_as_todays(engine: KnowledgeEngine) -> None:
+    old, new = (Findings(present=(id, "HP:0001166")) for id in ("HP:0000057", "HP:0008665"))
+    asked = [await engine.ask(replace(CODED, findings=codes), 10.0) for codes in (old, new)]
+    assert asked[0].raw_output == asked[1].raw_output
+
+
+async def test_the_exact_input_and_the_raw_ranking_are_kept(engine: KnowledgeEngine) -> None:
+    answer = await engine.ask(MARFAN, 10.0)
+    sent, raw = json.loads(answer.prompt_used or ""), json.loads(answer.raw_output or "")
+    assert [item["name"] for item in sent["absent"]] == ["Seizure"]
+    assert (sent["sex"], sent["age_years"], sent["setting"]) == ("MALE", 14.0, "primary_care")
+    assert sent["index"]["digest"] == answer.program_digest == engine.describe().digest
+    assert [entry["rank"] for entry in raw["ranking"]] == list(range(1, 51))
+    assert answer.settings.model is None
+
+
+async def test_equal_questions_have_equal_answers(engine: KnowledgeEngine) -> None:
+    assert await engine.ask(MARFAN, 10.0) == await engine.ask(MARFAN, 10.0)
+
+
+async def test_a_deadline_that_passed_is_a_failure_with_a_code(engine: KnowledgeEngine) -> None:
+    answer = await engine.ask(MARFAN, 0.0)
+    assert isinstance(answer.outcome, Failed)
+    assert answer.outcome.code == "model_deadline"
+
+
+async def test_a_fault_is_a_failure_and_tells_nothing_of_the_patient(
+    engine: KnowledgeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(request: Request) -> EngineAnswer:
+        raise ValueError(request.case)
+
+    monkeypatch.setattr(engine, "answer", fault)
+    with caplog.at_level(logging.DEBUG):
+        answer = await engine.ask(MARFAN, 10.0)
+    assert isinstance(answer.outcome, Failed)
+    assert answer.outcome.code == "model_error"
+    assert "arachnodactyly" not in answer.outcome.message + caplog.text
+
+
+@pytest.mark.parametrize("name", ["Marfan syndrome", "MARFAN SYNDROME (MFS)", "marfan's syndrome"])
+def test_a_name_leads_to_the_codes_of_its_disease(engine: KnowledgeEngine, name: str) -> None:
+    assert {code.code for code in engine.codes(name)} == {"OMIM:154700", "ORPHA:558"}
+
+
+@pytest.mark.parametrize("name", ["", "syndrome", "Marfan", "Marfan-like syndrome", "!!"])
+def test_a_name_that_is_not_surely_one_disease_has_no_codes(
+    engine: KnowledgeEngine, name: str
+) -> None:
+    assert engine.codes(name) == ()
+
+
+def test_it_names_its_sources_their_version_and_their_licence(engine: KnowledgeEngine) -> None:
+    described = engine.describe()
+    assert described.version == "2025-01-16"
+    assert "Human Phenotype Ontology Consortium" in described.licence
+    assert described.version in described.licence
+    assert described.counts["diseases"] > 10_000
+    assert set(described.source_digests) == {"hp.obo", "phenotype.hpoa"}
+
+
+def test_it_starts_from_its_cache_with_the_same_index(
+    engine: KnowledgeEngine, cache_dir: Path
+) -> None:
+    assert KnowledgeEngine.open(cache_dir).describe() == engine.describe()
