@@ -246,7 +246,10 @@ class DeliveryState(Protocol):
         """Keep where a journal stands."""
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Keep these, all or none, and move each journal's cursor past them."""
+        """Keep these as they stand now, all or none."""
+
+    def take(self, delivery: Delivery) -> None:
+        """Keep it, and move its journal's cursor up to it, in one step."""
 
     def acknowledge(self, journal_id: str, cursor: int, ids: Sequence[PredictionId] = ()) -> None:
         """Move the cursor to `cursor`, never back, and drop these deliveries."""

@@ -40,6 +40,9 @@ class Settings:
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
     data_dir: str = _setting("ddx_data", "folder of journals, keys and delivery state")
+    checkpoints_dir: str = _setting(
+        "ddx_data/checkpoints", "folder of signed checkpoints of the journals; best on another disk"
+    )
     instance: str = _setting("main", "name of this server process; each has its own journal")
     default_model: str = _setting("knowledge", "model of a request that names none")
     journal: str = _setting("sqlite", "sqlite, or memory (benchmarks only)")

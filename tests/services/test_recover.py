@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.make import a_prediction, finished
+
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
 from ddx.core.record import Interrupted
 from ddx.services.recover import Adoption, close_unfinished
-from tests.make import a_prediction, finished
 
 
 def last_seq(data: Path, instance: str) -> int:

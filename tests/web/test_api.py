@@ -136,9 +136,7 @@ def test_an_invalid_body_names_its_field_and_leaves_no_record(
     "raw", [b"", b"{", b"[]", b'"case"', b"\xff\xfe", b'{"case": "\\ud800"}', b"[" * 100_000]
 )
 def test_a_body_that_is_no_json_object_is_a_422(client: TestClient, raw: bytes) -> None:
-    response = client.post(
-        "/predict/v1", content=raw, headers={"content-type": "application/json"}
-    )
+    response = client.post("/predict/v1", content=raw, headers={"content-type": "application/json"})
     assert response.status_code == 422
     assert response.json()["code"] == "invalid_request"
 
@@ -282,8 +280,9 @@ def test_the_openapi_document_describes_the_request(client: TestClient) -> None:
 def test_what_was_running_when_the_process_died_is_closed_at_the_next_start(
     server: Server, client: TestClient
 ) -> None:
-    from ddx.web.api import create_app
     from tests.make import a_prediction
+
+    from ddx.web.api import create_app
 
     lost = a_prediction()
     assert server._journal is not None

@@ -93,7 +93,7 @@ def _members(value: Any) -> dict[str, Any]:
     """One level of a record: nulls and empty lists are left out."""
     plain = {
         name: found
-        for name in _names(type(value))
+        for name in _names(value.__class__)
         if (found := getattr(value, name)) is not None and found != ()
     }
     if kind := getattr(value, "kind", None):
@@ -121,7 +121,7 @@ def _build(form: Any, raw: Any) -> Any:
     if origin is dict:
         return dict(raw)
     if isinstance(form, type) and is_dataclass(form):
-        hints = _hints(form)  # type: ignore[arg-type]
+        hints = _hints(form)
         return form(
             **{name: _build(hints[name], item) for name, item in raw.items() if name != "kind"}
         )

@@ -8,8 +8,31 @@ any of them -> quarantined, after MLflow refused it for good
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from ddx.core.record import PredictionId
+from ddx.errors import DdxError, TrackerUnavailable
+
+
+class AnswerLost(TrackerUnavailable):
+    """MLflow may have done what it was asked, or may still do it: its answer was not seen."""
+
+    code = "mlflow_answer_lost"
+
+
+class UntestedSchema(TrackerUnavailable):
+    """MLflow's database has a form that direct insertion was not tested with."""
+
+    code = "mlflow_schema_untested"
+    advice = 'Set delivery = "client", or update this program.'
+
+
+class DeliveryInUse(DdxError):
+    """Another process delivers from this data folder."""
+
+    code = "delivery_in_use"
+    advice = "One deliverer serves all journals of a data folder: leave it to that."
 
 
 class State(StrEnum):
@@ -21,7 +44,63 @@ class State(StrEnum):
     OPENED = "opened"
     """The run exists and its id is known; it may be half filled."""
     ACKNOWLEDGED = "acknowledged"
+    """Whole in MLflow. Kept only where a late twin may still turn up."""
     QUARANTINED = "quarantined"
+
+
+UNFINISHED = frozenset({State.WAITING, State.OPENING, State.OPENED})
+"""What still has to be brought to MLflow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivery that is not simply the next: under way, in doubt, or refused."""
+
+    journal_id: str
+    seq: int
+    """Of the prediction's `finished` event."""
+    prediction_id: PredictionId
+    state: State
+    changed_ms: int
+    """When it came into this state, in milliseconds since 1970."""
+    run_id: str | None = None
+    """Known from OPENED on."""
+    attempts: int = 0
+    """Failures of this one while MLflow answered others."""
+    error_code: str | None = None
+    """Of the last failure: a code, never a text, which could quote a case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How far one journal is delivered."""
+
+    journal_id: str
+    cursor: int = 0
+    """Each `finished` event up to here is whole in MLflow, or is a Delivery of its own."""
+    door: str
+    """The door that was last used."""
+    look_below: int = 0
+    """Up to here another door, or a lost state, may have made runs: look before creating."""
+    resend_below: int = 0
+    """Up to here a run that is found is filled again, even if it looks whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryStatus:
+    """What a look at the delivery state shows, from any process."""
+
+    alive_ms: int = 0
+    """When the deliverer last made progress or found nothing to do; 0 for never."""
+    error_code: str | None = None
+    """Of the last failure, until the next success."""
+    error_ms: int = 0
+    aside: int = 0
+    """Deliveries under way or in doubt."""
+    quarantined: int = 0
+    oldest_aside: PredictionId | None = None
+    cursors: dict[str, int] = field(default_factory=dict)
+    """Journal id to cursor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

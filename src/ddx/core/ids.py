@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ddx.core.record import PredictionId
 
@@ -12,7 +12,6 @@ def prediction_id(now: datetime, luck: bytes) -> PredictionId:
 
     Source: RFC 9562, section 5.7.
 
-    >>> from datetime import UTC
     >>> prediction_id(datetime(2026, 1, 1, tzinfo=UTC), bytes(10))
     '019b76da-a800-7000-8000-000000000000'
     """
@@ -23,6 +22,15 @@ def prediction_id(now: datetime, luck: bytes) -> PredictionId:
     digits = f"{number:032x}"
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
     return PredictionId("-".join(parts))
+
+
+def made_at(id: PredictionId) -> datetime:
+    """Return when an id was made, to the millisecond.
+
+    >>> made_at(PredictionId("019b76da-a800-7000-8000-000000000000")).isoformat()
+    '2026-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(int(id.replace("-", "")[:12], 16) / 1000, UTC)
 
 
 def run_id(id: PredictionId) -> str:

@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import suppress
 
-from ddx import wiring
 from ddx.core.record import Prediction, PredictionId
 from ddx.errors import DdxError, JournalInUse
 from ddx.ports import Check, Journal
@@ -15,6 +14,7 @@ from ddx.services.admission import Admission
 from ddx.services.predict import Predictor
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
+from ddx.wiring import serving
 
 log = logging.getLogger("ddx")
 LOCK_WAIT_S = 3.0
@@ -38,14 +38,14 @@ class Server:
         Raises JournalInUse, JournalUnavailable, JournalDamaged.
         """
         self._journal = self._open_journal()
-        engines = wiring.Engines(self.settings)
-        self.predictor = wiring.predictor(
+        engines = serving.Engines(self.settings)
+        self.predictor = serving.predictor(
             self.settings,
             self._journal,
             engines,
             admit=lambda: self.admission.check(),  # noqa: PLW0108  (made below)
         )
-        self.admission = wiring.admission(self.settings)
+        self.admission = serving.admission(self.settings)
         closed = close_unfinished(self._journal)
         if closed:
             log.warning("closed as interrupted", extra={"predictions": closed})
@@ -110,13 +110,13 @@ class Server:
         give_up_at = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
-                return wiring.journal(self.settings)
+                return serving.journal(self.settings)
             except JournalInUse:
                 if time.monotonic() > give_up_at:
                     raise
                 time.sleep(0.1)
 
-    def _load(self, engines: wiring.Engines) -> None:
+    def _load(self, engines: serving.Engines) -> None:
         try:
             engines.warm()
         except DdxError as error:

@@ -1,7 +1,4 @@
-"""Settings to services: the only file that names adapters. Plain calls, nothing magic.
-
-Heavy libraries are imported by what needs them, when it is chosen.
-"""
+"""The server's process: requests in, journal and engines behind them."""
 
 from __future__ import annotations
 
@@ -78,7 +75,10 @@ def admission(settings: Settings) -> Admission:
         backlog_bytes=int(settings.max_backlog_mb * 2**20),
         backlog_age_s=settings.max_backlog_age_s,
     )
-    return Admission(limits, partial(free_bytes, settings.data), Backlog)
+    from ddx.wiring.delivering import backlog
+
+    look = Backlog if settings.journal == "memory" else partial(backlog, settings)
+    return Admission(limits, partial(free_bytes, settings.data), look)
 
 
 class Engines:

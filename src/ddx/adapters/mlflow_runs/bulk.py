@@ -1,0 +1,268 @@
+"""The bulk door: complete runs, hundreds to a transaction, straight into MLflow's database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ddx.adapters.mlflow_runs import files
+from ddx.adapters.mlflow_runs.database import TESTED_REVISIONS, Database, RowsRefused, insert
+from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, found_draft
+from ddx.adapters.mlflow_runs.library import tables
+from ddx.adapters.mlflow_runs.place import Place, ensure
+from ddx.adapters.mlflow_runs.rows import Target, content_rows, run_row
+from ddx.core import ids as core_ids
+from ddx.core.delivery import UntestedSchema
+from ddx.core.record import PredictionId
+from ddx.core.run_draft import RunDraft
+from ddx.errors import DeliveryRefused
+from ddx.ports import FoundRun, Seen
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+_CONTENT = ("params", "metrics", "latest_metrics", "tags")
+_IDS_AT_ONCE = 500
+"""In one statement: databases limit the number of its parameters."""
+_UNFINISHED = ("RUNNING", "SCHEDULED")
+
+
+class BulkRuns:
+    """Runs by way of MLflow's database and artifact store. Not for several threads."""
+
+    door = "bulk"
+    chooses_ids = True
+    batch = 500
+    """A transaction of these holds SQLite's write lock for a third of a second."""
+
+    def __init__(self, db_uri: str, artifacts_path: str, user: str) -> None:
+        """`db_uri` is MLflow's, `artifacts_path` an absolute path or the URI of an object store;
+        `user` is shown as the runs' user.
+        """
+        self._database = Database(db_uri)
+        self._artifacts_path = artifacts_path
+        self._user = user
+
+    def check(self) -> None:
+        """Return where this door can be used. Raises UntestedSchema where the client door must
+        be, TrackerUnavailable where the database is not there yet, MissingExtra.
+        """
+        revision = self._database.revision()
+        if revision not in TESTED_REVISIONS:
+            raise UntestedSchema(f"MLflow's schema has revision {revision}, which is untested")
+
+    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, DeliveryRefused | None]:
+        """Make each run whole; see ports.Runs.
+
+        The files first, durably; then all rows in one transaction: a run that can be seen is
+        whole. Repeated, the files are written again with the same bytes, and the rows are there.
+        """
+        place = ensure(self._database, self._artifacts_path)
+        results: dict[PredictionId, DeliveryRefused | None] = {}
+        targets: list[Target] = []
+        contents: dict[str, dict[str, bytes]] = {}
+        for draft in drafts:
+            target = _target(place, draft)
+            try:
+                contents[target.artifact_uri] = files.encoded(draft)
+            except DeliveryRefused as refusal:
+                results[draft.prediction_id] = refusal
+            else:
+                targets.append(target)
+        files.store(contents)
+        self._insert(targets, results)
+        self._database.tend(len(targets))
+        return results
+
+    def open(self, draft: RunDraft) -> str:
+        """Not for this door: runs appear whole."""
+        raise NotImplementedError
+
+    def fill(self, run_id: str, draft: RunDraft) -> None:
+        """Give a run, which another door may have begun, everything in its draft."""
+        place = ensure(self._database, self._artifacts_path)
+        t = tables().runs
+        with self._database.reading() as connection:
+            row = connection.execute(t.select().where(t.c.run_uuid == run_id)).fetchone()
+        if row is None or row.lifecycle_stage != "active":
+            raise DeliveryRefused("the run was removed from MLflow")
+        target = Target(
+            run_id=run_id,
+            experiment_id=place.experiment_id,
+            artifact_uri=row.artifact_uri,
+            draft=draft,
+        )
+        files.store({row.artifact_uri: files.encoded(draft)})
+        try:
+            with self._database.writing() as connection:
+                self._replace(connection, target)
+        except RowsRefused as error:
+            raise DeliveryRefused(f"MLflow's database refuses a row: {error}") from error
+
+    def look_for(self, ids: Iterable[PredictionId]) -> Mapping[PredictionId, tuple[Seen, ...]]:
+        """Return the active runs tagged with each id, the one to keep first."""
+        return {
+            id: tuple(Seen(run_id=row.run_uuid, whole=_whole(row)) for row in rows)
+            for id, rows in self._find(ids).items()
+        }
+
+    def all_ids(self) -> Iterator[PredictionId]:
+        """Yield the prediction id of every active run of the experiment that has one."""
+        place = ensure(self._database, self._artifacts_path)
+        last = ""
+        while True:
+            # Page by page: a cursor kept open would keep MLflow from writing a SQLite file.
+            with self._database.reading() as connection:
+                query = _tagged(place).where(tables().tags.c.run_uuid > last)
+                query = query.order_by(tables().tags.c.run_uuid).limit(_IDS_AT_ONCE)
+                rows = connection.execute(query).fetchall()
+            if not rows:
+                return
+            yield from (PredictionId(row.value) for row in rows)
+            last = rows[-1].run_uuid
+
+    def discard(self, run_id: str) -> None:
+        """Soft-delete a late twin."""
+        t, now_ms = tables(), time.time_ns() // 1_000_000
+        with self._database.writing() as connection:
+            mark = (t.tags.c.run_uuid == run_id) & (t.tags.c.key == TWIN_TAG)
+            connection.execute(t.tags.delete().where(mark))
+            connection.execute(
+                t.tags.insert(), [{"run_uuid": run_id, "key": TWIN_TAG, "value": "1"}]
+            )
+            connection.execute(
+                t.runs.update()
+                .where(t.runs.c.run_uuid == run_id)
+                .values(lifecycle_stage="deleted", deleted_time=now_ms)
+            )
+
+    def read(self, ids: Sequence[PredictionId]) -> Iterator[FoundRun]:
+        """Read the active runs of these predictions back, with their artifacts."""
+        rows = [row for found in self._find(ids).values() for row in found]
+        pages = iter(rows)
+        while page := list(islice(pages, _IDS_AT_ONCE)):
+            content = self._content([row.run_uuid for row in page])
+            for row in page:
+                draft = found_draft(
+                    status=row.status,
+                    start_ms=row.start_time,
+                    end_ms=row.end_time,
+                    files=files.load(row.artifact_uri),
+                    **content[row.run_uuid],
+                )
+                yield FoundRun(run_id=row.run_uuid, draft=draft)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._database.close()
+
+    # --- writing ------------------------------------------------------------------------
+
+    def _insert(
+        self, targets: Sequence[Target], results: dict[PredictionId, DeliveryRefused | None]
+    ) -> None:
+        """Insert in one transaction; where a row is refused, halve, until it stands alone."""
+        if not targets:
+            return
+        try:
+            with self._database.writing() as connection:
+                self._insert_new(connection, targets)
+        except RowsRefused as error:
+            if len(targets) == 1:
+                refusal = DeliveryRefused(f"MLflow's database refuses a row: {error}")
+                results[targets[0].draft.prediction_id] = refusal
+                return
+            middle = len(targets) // 2
+            self._insert(targets[:middle], results)
+            self._insert(targets[middle:], results)
+        else:
+            results.update({target.draft.prediction_id: None for target in targets})
+
+    def _insert_new(self, connection: Connection, targets: Sequence[Target]) -> None:
+        t = tables()
+        there = t.runs.select().with_only_columns(t.runs.c.run_uuid, t.runs.c.lifecycle_stage)
+        query = there.where(t.runs.c.run_uuid.in_([target.run_id for target in targets]))
+        stages = {row.run_uuid: row.lifecycle_stage for row in connection.execute(query)}
+        new = [target for target in targets if target.run_id not in stages]
+        if new:
+            insert(connection, t.runs, [run_row(target, self._user) for target in new])
+            for name, rows in content_rows(new, self._user).items():
+                insert(connection, getattr(t, name), rows)
+        for target in targets:
+            # Whoever deleted it, the record still stands in the journal.
+            if stages.get(target.run_id) == "deleted":
+                self._replace(connection, target)
+
+    def _replace(self, connection: Connection, target: Target) -> None:
+        """Make a run that exists equal to its draft; tags of people stay."""
+        t = tables()
+        values = run_row(target, self._user)
+        connection.execute(
+            t.runs.update().where(t.runs.c.run_uuid == values.pop("run_uuid")).values(**values)
+        )
+        for name, rows in content_rows([target], self._user).items():
+            table = getattr(t, name)
+            ours = table.c.key.in_([row["key"] for row in rows] + [TWIN_TAG])
+            connection.execute(table.delete().where(table.c.run_uuid == target.run_id, ours))
+            insert(connection, table, rows)
+
+    # --- reading ------------------------------------------------------------------------
+
+    def _find(self, ids: Iterable[PredictionId]) -> dict[PredictionId, list[Row[Any]]]:
+        place = ensure(self._database, self._artifacts_path)
+        found: dict[PredictionId, list[Row[Any]]] = {id: [] for id in ids}
+        waiting = iter(list(found))
+        while some := list(islice(waiting, _IDS_AT_ONCE)):
+            with self._database.reading() as connection:
+                query = _tagged(place).where(tables().tags.c.value.in_(some))
+                for row in connection.execute(query):
+                    found[PredictionId(row.value)].append(row)
+        for rows in found.values():
+            rows.sort(key=lambda row: (not _whole(row), row.run_uuid))
+        return {id: rows for id, rows in found.items() if rows}
+
+    def _content(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return run id -> params, metrics and tags."""
+        t = tables()
+        content: dict[str, dict[str, dict[str, Any]]] = {
+            run_id: {"params": {}, "metrics": {}, "tags": {}} for run_id in run_ids
+        }
+        sources = {"params": t.params, "metrics": t.latest_metrics, "tags": t.tags}
+        with self._database.reading() as connection:
+            for name, table in sources.items():
+                query = table.select().where(table.c.run_uuid.in_(run_ids))
+                for row in connection.execute(query):
+                    is_nan = name == "metrics" and row.is_nan
+                    content[row.run_uuid][name][row.key] = float("nan") if is_nan else row.value
+        return content
+
+
+def _target(place: Place, draft: RunDraft) -> Target:
+    run_id = core_ids.run_id(draft.prediction_id)
+    return Target(
+        run_id=run_id,
+        experiment_id=place.experiment_id,
+        artifact_uri=place.artifact_uri(run_id),
+        draft=draft,
+    )
+
+
+def _tagged(place: Place) -> Any:
+    """Return a query of the active runs with a prediction id: their columns, and it as `value`."""
+    t = tables()
+    return (
+        t.runs.join(t.tags, t.tags.c.run_uuid == t.runs.c.run_uuid)
+        .select()
+        .with_only_columns(t.runs, t.tags.c.value)
+        .where(
+            t.tags.c.key == ID_TAG,
+            t.runs.c.lifecycle_stage == "active",
+            t.runs.c.experiment_id == place.experiment_id,
+        )
+    )
+
+
+def _whole(row: Any) -> bool:
+    return row.status not in _UNFINISHED

@@ -1,0 +1,127 @@
+"""MLflow itself: how it is loaded, and its errors in our words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import SimpleNamespace
+
+from ddx.core.delivery import AnswerLost
+from ddx.errors import DdxError, DeliveryRefused, MissingExtra, TrackerUnavailable
+
+REQUEST_TIMEOUT_S = 30
+"""Longer than the 20 s that MLflow waits for a locked SQLite file: then it answers."""
+
+_DEFAULTS = {
+    # Offline, litellm's fetch of its price map at import can hang for ever.
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_TIMEOUT_S),
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_REFUSALS = frozenset(
+    {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+)
+"""A code that would come again. Not among them: BAD_REQUEST, which MLflow also says when its
+database is only busy."""
+_NOT_DONE = frozenset({401, 403, 404, 429})
+"""Statuses of a request that MLflow, or what stands before it, did not even try."""
+_NEVER_SENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"})
+"""urllib3's errors from before the first byte of a request."""
+
+
+@cache
+def mlflow() -> SimpleNamespace:
+    """Load MLflow's client, in seconds. Raises MissingExtra."""
+    _prepare()
+    try:
+        from mlflow import entities
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        from mlflow.tracking import MlflowClient
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return SimpleNamespace(
+        MlflowClient=MlflowClient,
+        entities=entities,
+        get_artifact_repository=get_artifact_repository,
+    )
+
+
+@cache
+def tables() -> SimpleNamespace:
+    """Load MLflow's table definitions, in seconds, as SQLAlchemy tables. Raises MissingExtra."""
+    _prepare()
+    try:
+        from mlflow.store.tracking.dbmodels import models
+        from mlflow.utils.uri import append_to_uri_path
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return SimpleNamespace(
+        experiments=models.SqlExperiment.__table__,
+        runs=models.SqlRun.__table__,
+        params=models.SqlParam.__table__,
+        metrics=models.SqlMetric.__table__,
+        latest_metrics=models.SqlLatestMetric.__table__,
+        tags=models.SqlTag.__table__,
+        append_to_uri_path=append_to_uri_path,
+    )
+
+
+def _prepare() -> None:
+    """Set what MLflow reads from the environment when it is imported or called."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # Not a default: MLflow's client repeats a POST whose answer was lost, and a repeated
+    # create is a second run. Delivery tries again by itself, after looking.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+
+
+def _missing(error: ModuleNotFoundError) -> MissingExtra:
+    return MissingExtra(
+        f"delivery needs MLflow, and {error.name} is not there: pip install 'ddx-server[tracking]'"
+    )
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Say errors of MLflow and of its HTTP in our words.
+
+    Only codes and kinds are told, never the library's text: it can quote values of a run.
+    """
+    try:
+        yield
+    except DdxError:
+        raise
+    except UnicodeEncodeError:
+        # Not chained: the error holds the whole text.
+        raise DeliveryRefused(f"{doing}: a text cannot be written as UTF-8") from None
+    except Exception as error:
+        raise _translation(error, doing) from error
+
+
+def _translation(error: Exception, doing: str) -> DdxError:
+    code = getattr(error, "error_code", None)
+    if code in _REFUSALS:
+        return DeliveryRefused(f"{doing}: MLflow answered {code}")
+    status = error.get_http_status_code() if hasattr(error, "get_http_status_code") else None
+    if status in _NOT_DONE:
+        return TrackerUnavailable(f"{doing}: MLflow answered {code}")
+    if any(type(cause).__name__ in _NEVER_SENT for cause in _causes(error)):
+        return TrackerUnavailable(f"{doing}: nothing answers at MLflow's address")
+    return AnswerLost(f"{doing}: {code or type(error).__name__}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk the errors behind an error; urllib3 hides its own in `reason` and `args`."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]

@@ -1,0 +1,89 @@
+"""The command line. `ddx --help` loads this file and click, and nothing of the rest."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from ddx import __version__
+from ddx.cli.exits import EXIT_INTERRUPTED, report, report_unforeseen
+from ddx.errors import DdxError
+
+COMMANDS = {
+    "up": "Start MLflow, the server and the deliverer, and keep them running.",
+    "serve": "Run the server alone.",
+    "deliver": "Bring journal records to MLflow.",
+    "predict": "Ask for one differential, without a server.",
+    "models": "List the models and which of them can answer now.",
+    "prompts": "List the prompt configurations, or show one.",
+    "config": "Show the settings in force and where each comes from.",
+    "doctor": "Look at everything this installation needs; change nothing.",
+    "verify": "Compare journals, MLflow and kept checkpoints.",
+    "reset": "Delete all local data, after asking.",
+}
+"""Name -> one line of help. The module `ddx.cli.<name>` holds `command`."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it runs or shows its own help, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ddx.cli.{cmd_name}").command
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the commands from the table above: click itself would import each."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    epilog="Each command has --help with an example and its exit codes.",
+)
+@click.version_option(__version__, prog_name="ddx")
+def ddx() -> None:
+    """Differential diagnoses, with every request kept in MLflow."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = ddx.main(args=args, prog_name="ddx", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DdxError as error:
+        return report(error)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return EXIT_INTERRUPTED
+    except Exception:
+        import traceback  # it takes as long to load as all else here
+
+        traceback.print_exc()
+        return report_unforeseen()
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,39 @@
+"""`ddx deliver`."""
+
+from __future__ import annotations
+
+import click
+
+from ddx.cli import exits
+from ddx.cli.output import as_json, print_json
+
+_CODE = exits.EXIT_CODE
+
+
+@click.command(
+    name="deliver",
+    epilog=exits.epilog(
+        "ddx deliver --once --json",
+        _CODE["bad_settings"],
+        _CODE["missing_extra"],
+        _CODE["journal_damaged"],
+        _CODE["mlflow_unavailable"],
+    ),
+)
+@click.option("--once", is_flag=True, help="Deliver what waits now, then end.")
+@click.option("--dry-run", is_flag=True, help="Say what would be delivered; send nothing.")
+@click.option(
+    "--rebuild", is_flag=True, help="Make the delivery state anew from journals and MLflow."
+)
+@as_json
+def command(*, once: bool, dry_run: bool, rebuild: bool, as_json: bool) -> None:
+    """Bring journal records to MLflow, each exactly once. Without --once, until stopped."""
+    from ddx.settings import load
+    from ddx.wiring.delivering import deliver
+
+    settings = load()
+    done = deliver(settings, once=once, dry_run=dry_run, rebuild=rebuild)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(", ".join(f"{name.replace('_', ' ')}: {n}" for name, n in done.items()))

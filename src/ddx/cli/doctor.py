@@ -1,0 +1,42 @@
+"""`ddx doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from ddx.cli import exits
+from ddx.cli.output import as_json, print_json
+
+
+@click.command(
+    name="doctor",
+    epilog=exits.epilog("ddx doctor --json", exits.EXIT_NOT_OK, exits.EXIT_CODE["bad_settings"]),
+)
+@as_json
+def command(*, as_json: bool) -> int:
+    """Look at everything this installation needs, and say what to do. Changes nothing."""
+    from ddx.services.doctor import examine
+    from ddx.settings import load
+    from ddx.wiring.looks import looks
+
+    checks = examine(looks(load()))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        shown = [
+            {
+                "name": check.name,
+                "ok": check.ok,
+                "found": check.found,
+                "advice": None if check.ok else check.advice,
+                "detail": dict(check.detail),
+            }
+            for check in checks
+        ]
+        print_json({"ok": ok, "checks": shown})
+        return exits.EXIT_OK if ok else exits.EXIT_NOT_OK
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        click.echo(f"{'ok' if check.ok else 'NOT OK':<7} {check.name:<{width}}  {check.found}")
+        if not check.ok:
+            click.echo(f"{'':<7} {'':<{width}}  -> {check.advice}")
+    return exits.EXIT_OK if ok else exits.EXIT_NOT_OK

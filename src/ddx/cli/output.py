@@ -1,0 +1,44 @@
+"""What commands print: aligned columns for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print columns as wide as their widest cell; the last one runs on."""
+    cells = [tuple(head), *(tuple(_cell(value) for value in row) for row in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(head))]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def size(count: int) -> str:
+    """Say a number of bytes.
+
+    >>> size(512), size(3_500_000)
+    ('512 B', '3.3 MiB')
+    """
+    amount, units = float(count), iter(("B", "KiB", "MiB", "GiB"))
+    unit = next(units)
+    for larger in units:
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None or value == "" else str(value)

@@ -1,0 +1,30 @@
+"""`ddx serve`."""
+
+from __future__ import annotations
+
+import click
+
+from ddx.cli import exits
+from ddx.cli.overrides import with_address
+
+_CODE = exits.EXIT_CODE
+
+
+@click.command(
+    name="serve",
+    epilog=exits.epilog(
+        "ddx serve --port 8001",
+        _CODE["bad_settings"],
+        _CODE["port_in_use"],
+        _CODE["journal_in_use"],
+        _CODE["journal_damaged"],
+    ),
+)
+@click.option("--host", help="Address to listen on, instead of the setting `host`.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port, instead of `port`.")
+def command(host: str | None, port: int | None) -> None:
+    """Run the server alone. MLflow and `ddx deliver` can come and go beside it."""
+    from ddx.settings import load
+    from ddx.web.serve import serve
+
+    serve(with_address(load(), host=host, port=port))

@@ -1,0 +1,220 @@
+"""The deliverer's process: journals in, MLflow out."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+
+from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
+from ddx.adapters.ed25519 import Ed25519Signer
+from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
+from ddx.adapters.sqlite_journal.store import Paths
+from ddx.adapters.system import SystemClock, luck
+from ddx.core import ids
+from ddx.core.chain import Checkpoint
+from ddx.core.delivery import UntestedSchema
+from ddx.core.record import PredictionId
+from ddx.errors import DdxError, TrackerUnavailable
+from ddx.ports import JournalReader, Runs
+from ddx.services.admission import Backlog
+from ddx.services.deliver import Deliverer, undelivered
+from ddx.services.recover import Adoption
+from ddx.settings import Settings
+
+log = logging.getLogger("ddx")
+TEND_EVERY_S = 2.0
+CHECKPOINT_EVERY_S = 60.0
+DOOR_WAIT_S = 0.5
+DOOR_TRIES = 240
+"""Two minutes for MLflow to make its database at its first start."""
+
+
+class Journals:
+    """The readers of all journals in a data folder, opened as they appear."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[str, SqliteJournalReader] = {}
+
+    def __call__(self) -> Sequence[JournalReader]:
+        """Return a reader for each journal that is there now."""
+        data = self._settings.data
+        for instance in find_journals(data):
+            if instance not in self._open and Paths(data, instance).keys.exists():
+                # A journal that is just being made is met again at the next look.
+                with suppress(DdxError):
+                    self._open[instance] = SqliteJournalReader(data, instance)
+        return list(self._open.values())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for reader in self._open.values():
+            reader.close()
+
+
+def deliver(settings: Settings, *, once: bool, dry_run: bool, rebuild: bool) -> dict[str, int]:
+    """Deliver until told to stop, or once; return what was done, for people.
+
+    Raises DeliveryInUse where another process delivers, TrackerUnavailable with `once`.
+    """
+    stop = threading.Event()
+    if not once and not dry_run:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (
+        closing(Journals(settings)) as journals,
+        closing(SqliteDeliveryState(settings.data)) as state,
+        closing(door(settings, stop)) as runs,
+    ):
+        deliverer = Deliverer(
+            journals=journals, runs=runs, state=state, clock=SystemClock(), luck=luck
+        )
+        if rebuild:
+            deliverer.rebuild()
+        if dry_run:
+            return {"would_be_delivered": sum(1 for _ in deliverer.waiting())}
+        if once:
+            adoption(settings).look()
+            progress = deliverer.once()
+            left = sum(1 for _ in deliverer.waiting())
+            return {
+                "delivered": progress.acknowledged,
+                "quarantined": progress.quarantined,
+                "left": left,
+            }
+        with _tending(settings, journals):
+            deliverer.run(stop)
+        return {"left": sum(1 for _ in deliverer.waiting())}
+
+
+def door(settings: Settings, stop: threading.Event) -> Runs:
+    """Return the door into MLflow that the settings and the database allow.
+
+    Waits for MLflow to make its database. Raises UntestedSchema where `delivery` is "bulk" and
+    the database has another form.
+    """
+    from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
+
+    user = _user()
+    if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
+        # A foreign server chooses where its files are.
+        ours = settings.artifacts_path if not settings.tracking_uri else None
+        return ClientRuns(settings.mlflow_uri, ours, user)
+    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user)
+    for _ in range(DOOR_TRIES):
+        try:
+            bulk.check()
+        except UntestedSchema as error:
+            if settings.delivery == "bulk":
+                raise
+            log.warning("client door", extra={"event": "client_door", "why": str(error)})
+            break
+        except TrackerUnavailable:
+            if stop.wait(DOOR_WAIT_S):
+                return bulk
+        else:
+            return bulk
+    else:
+        log.warning("client door", extra={"event": "client_door", "why": "no database in time"})
+    bulk.close()
+    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user)
+
+
+def backlog(settings: Settings) -> Backlog:
+    """Return what waits for delivery, seen from the server's process."""
+    reader = DeliveryStatusReader(settings.data)
+    status = reader.status()
+    now = SystemClock().now()
+    records, size = status.aside, 0
+    oldest: list[PredictionId] = [status.oldest_aside] if status.oldest_aside else []
+    for instance in find_journals(settings.data):
+        with closing(SqliteJournalReader(settings.data, instance)) as journal:
+            found = undelivered(journal, status.cursors.get(journal.journal_id, 0))
+        records, size = records + found.records, size + found.bytes
+        oldest += [found.oldest] if found.oldest else []
+    age_s = max((((now - ids.made_at(id)).total_seconds()) for id in oldest), default=0.0)
+    alive_s = now.timestamp() - status.alive_ms / 1000 if status.alive_ms else age_s
+    return Backlog(
+        records=records,
+        bytes=size,
+        oldest_age_s=max(0.0, age_s),
+        quarantined=status.quarantined,
+        idle_s=max(0.0, alive_s),
+    )
+
+
+def adoption(settings: Settings) -> Adoption:
+    """Return what looks after journals whose server is gone."""
+
+    def last_seq(instance: str) -> int:
+        with closing(SqliteJournalReader(settings.data, instance)) as reader:
+            return reader.last_seq()
+
+    return Adoption(
+        instances=lambda: find_journals(settings.data),
+        open_journal=lambda instance: SqliteJournal(settings.data, instance),
+        last_seq=last_seq,
+    )
+
+
+@contextmanager
+def _tending(settings: Settings, journals: Journals) -> Iterator[None]:
+    """Adopt dead servers' journals and sign checkpoints, beside the delivery."""
+    stop = threading.Event()
+    adopt = adoption(settings)
+
+    def tend() -> None:
+        waited_s = CHECKPOINT_EVERY_S
+        while not stop.wait(TEND_EVERY_S):
+            waited_s += TEND_EVERY_S
+            try:
+                closed = adopt.look()
+                if closed:
+                    log.warning("closed as interrupted", extra={"predictions": closed})
+                if waited_s >= CHECKPOINT_EVERY_S:
+                    sign_checkpoints(settings, journals())
+                    waited_s = 0.0
+            except (DdxError, OSError) as error:
+                log.warning("tending failed", extra={"kind": type(error).__name__})
+
+    thread = threading.Thread(target=tend, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+
+
+def sign_checkpoints(settings: Settings, journals: Sequence[JournalReader]) -> None:
+    """Write a signed checkpoint of each journal, in place of the last one."""
+    signer = Ed25519Signer(settings.data / "keys")
+    folder = settings.home / settings.checkpoints_dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for journal in journals:
+        newest = journal.chained(max(0, journal.last_seq() - 1), 1)
+        if not newest:
+            continue
+        checkpoint = Checkpoint(
+            journal_id=journal.journal_id,
+            instance=journal.instance,
+            seq=newest[0].header.seq,
+            link=newest[0].link.hex(),
+            made_at=SystemClock().now().isoformat(timespec="seconds"),
+        )
+        draft = folder / f".{journal.instance}.json"
+        draft.write_text(signer.sign(checkpoint))
+        draft.chmod(0o600)
+        draft.replace(folder / f"{journal.instance}.json")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "ddx"

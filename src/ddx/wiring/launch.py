@@ -1,0 +1,158 @@
+"""What `ddx up` runs, from the settings: MLflow, the server, the deliverer."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from ddx.adapters import folders, http_probe, mlflow_server, processes
+from ddx.adapters.delivery_state import DeliveryStatusReader
+from ddx.adapters.http_probe import listens, reachable
+from ddx.adapters.system import SystemClock
+from ddx.services.up import Child, Spec, Supervisor
+from ddx.settings import Settings
+
+__all__ = ["listens", "prepare", "reachable", "recorded", "starts_mlflow", "supervisor"]
+PID_FILE = "up.pid"
+
+
+def supervisor(settings: Settings, say: Callable[[str], None]) -> Supervisor:
+    """Return the supervisor of this installation, its processes in the order of stopping.
+
+    The server first, so that it drains; then the deliverer, which finishes what waits; then
+    MLflow, which it delivers to.
+    """
+    specs = [_server(settings), _deliverer(settings)]
+    if starts_mlflow(settings):
+        specs.append(_mlflow(settings))
+    return Supervisor(specs, clock=SystemClock(), say=say)
+
+
+def starts_mlflow(settings: Settings) -> bool:
+    """Whether MLflow is ours to start: no other tracking server is named."""
+    return not settings.tracking_uri
+
+
+def sqlite_file(settings: Settings) -> Path | None:
+    """Return MLflow's SQLite file, or None where its database is elsewhere."""
+    found = settings.db_uri.removeprefix("sqlite:///")
+    return Path(found) if found != settings.db_uri else None
+
+
+def artifact_folder(settings: Settings) -> Path | None:
+    """Return the local folder of artifacts, or None where they are in an object store."""
+    return None if "://" in settings.artifacts_path else Path(settings.artifacts_path)
+
+
+def private_folders(settings: Settings) -> list[Path]:
+    """Return the folders that hold records, the outer ones first."""
+    database, artifacts = sqlite_file(settings), artifact_folder(settings)
+    found = [settings.data, settings.data / "logs"]
+    if starts_mlflow(settings):
+        found += [database.parent] if database else []
+        found += [artifacts] if artifacts else []
+    # A database kept straight in the home must not close the whole home to others.
+    return [folder for folder in dict.fromkeys(found) if folder != settings.home]
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders, private; begin the logs anew; make what follows private too."""
+    os.umask(0o077)
+    database = sqlite_file(settings)
+    folders.make_private(private_folders(settings), [database] if database else [])
+    for name in ("mlflow", "server", "deliverer"):
+        folders.rotate(_log(settings, name))
+
+
+@contextmanager
+def recorded(settings: Settings) -> Iterator[None]:
+    """Keep this process's id in ddx_data/up.pid while it supervises, for `ddx reset`."""
+    file = settings.data / PID_FILE
+    file.write_text(json.dumps({"pid": os.getpid()}))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _server(settings: Settings) -> Spec:
+    return Spec(
+        name="server",
+        start=partial(_start, settings, "server", _ddx("serve"), _environment(settings)),
+        waits_for=partial(http_probe.missing, settings.host, settings.port, "/readyz"),
+        holder=partial(processes.port_holder, settings.host, settings.port),
+        last_words=partial(folders.last_lines, _log(settings, "server")),
+        stop_within_s=settings.shutdown_grace_s + 10,
+    )
+
+
+def _deliverer(settings: Settings) -> Spec:
+    return Spec(
+        name="deliverer",
+        start=partial(_start, settings, "deliverer", _ddx("deliver"), _environment(settings)),
+        waits_for=partial(_no_deliverer, settings),
+        last_words=partial(folders.last_lines, _log(settings, "deliverer")),
+        stop_within_s=15,
+    )
+
+
+def _no_deliverer(settings: Settings) -> str | None:
+    running = DeliveryStatusReader(settings.data).holder() is not None
+    return None if running else "it has not begun to deliver"
+
+
+def _mlflow(settings: Settings) -> Spec:
+    host, port = settings.mlflow_host, settings.mlflow_port
+    environment = mlflow_server.environment(
+        _environment(settings),
+        db_uri=settings.db_uri,
+        artifacts_path=settings.artifacts_path,
+        without=[model.api_key_env for model in settings.models.values() if model.api_key_env],
+    )
+    return Spec(
+        name="MLflow",
+        start=partial(
+            _start,
+            settings,
+            "mlflow",
+            mlflow_server.command(host=host, port=port),
+            environment,
+        ),
+        waits_for=partial(http_probe.missing, host, port, "/health"),
+        holder=partial(processes.port_holder, host, port),
+        last_words=partial(folders.last_lines, _log(settings, "mlflow")),
+        stop_within_s=15,
+    )
+
+
+def _ddx(name: str) -> list[str]:
+    # -P: a file of the user's beside the settings must not stand in for a library.
+    return [sys.executable, "-P", "-m", "ddx", name]
+
+
+def _start(settings: Settings, name: str, command: list[str], environment: dict[str, str]) -> Child:
+    return processes.Process(
+        command, environment=environment, folder=settings.home, log=_log(settings, name)
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of each process: what this one runs with, said explicitly."""
+    return {
+        **settings.environment,
+        **mlflow_server.QUIET,
+        "DDX_HOME": str(settings.home),
+        "DDX_HOST": settings.host,
+        "DDX_PORT": str(settings.port),
+        "DDX_MLFLOW_PORT": str(settings.mlflow_port),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _log(settings: Settings, name: str) -> Path:
+    return settings.data / "logs" / f"{name}.log"

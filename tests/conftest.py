@@ -1,0 +1,29 @@
+"""In CI nothing may be skipped for want of something that CI can install."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note a skip that says that it `needs` something."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason.startswith("needs "):
+            _skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CI=true, fail where a test was skipped for something absent."""
+    if os.environ.get("CI") == "true" and _skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped, in CI."""
+    for line in _skipped if os.environ.get("CI") == "true" else ():
+        terminalreporter.write_line(f"skipped, and CI does not allow it: {line}")
