@@ -76,7 +76,7 @@ def test_remote_stores_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_config_file_that_does_not_run_is_an_error_not_a_traceback(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="mlflow_server_config.py does not run"):
+    with pytest.raises(SettingsError, match=r"mlflow_server_config\.py does not run"):
         loaded(tmp_path, mlflow="db_uri = undefined_name")
     with pytest.raises(SettingsError, match="db_uri must be a text"):
         loaded(tmp_path, mlflow="db_uri = 5")

@@ -12,7 +12,7 @@ from tests.make import a_prediction, an_answered, finished
 
 from ddx.adapters.memory import MemoryJournal
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader
-from ddx.core.chain import Kind
+from ddx.core.chain import Kind, Walk
 from ddx.core.record import PredictionId
 from ddx.errors import AlreadyFinished
 from ddx.ports import Claim, Held, Journal, JournalReader, Kept
@@ -108,6 +108,16 @@ class JournalContract:
             ]
             assert reader.last_seq() == 400
             assert list(reader.predictions([predictions[7].id])) == [finished(predictions[7])]
+
+    def test_the_chain_holds_from_its_genesis(self, journal: Journal, tmp_path: Path) -> None:
+        for _ in range(5):
+            journal.accept(finished(), None).result()
+        with self.reader(journal, tmp_path) as reader:
+            walk = Walk(reader.journal_id)
+            events = reader.chained(after=0, limit=100)
+            assert len(events) == 10
+            assert [walk.step(event) for event in events] == [None] * 10
+            assert reader.chained(after=8, limit=1) == events[8:9]
 
     def test_a_reader_goes_on_where_it_was(self, journal: Journal, tmp_path: Path) -> None:
         journal.accept(finished(), None).result()

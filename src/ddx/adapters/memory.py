@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
 
-from ddx.core.chain import Kind
+from ddx.core.chain import ChainedEvent, Header, Kind, genesis, link
 from ddx.core.codec import decode, encode
 from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.errors import AlreadyFinished, JournalUnavailable
@@ -106,6 +106,25 @@ class MemoryJournal:
     def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
         """Return these records as they stand, in this order."""
         return [found for id in ids if (found := self.find(id)) is not None]
+
+    def chained(self, after: int, limit: int) -> Sequence[ChainedEvent]:
+        """Return up to `limit` events with their links. Nothing is encrypted here."""
+        previous, found = genesis(self.journal_id), []
+        for event in self._events:
+            header = Header(
+                journal_id=self.journal_id,
+                seq=event.seq,
+                kind=event.kind,
+                prediction_id=event.prediction_id,
+                key_id=0,
+                written_at_us=0,
+                nonce=b"",
+            )
+            texts = self._accepted if event.kind is Kind.ACCEPTED else self._finished
+            payload = texts[event.prediction_id].encode()
+            previous = link(previous, header.encode(), payload)
+            found.append(ChainedEvent(header=header, ciphertext=payload, link=previous))
+        return found[after : after + limit]
 
     def last_seq(self) -> int:
         """Return the sequence of the newest event, 0 where there is none."""
