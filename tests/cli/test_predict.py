@@ -75,7 +75,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome]
                 ),
             )
 
-        monkeypatch.setattr("ddx.wiring.predict", predict)
+        monkeypatch.setattr("ddx.wiring.serving.predict", predict)
         return requests
 
     return answers

@@ -139,10 +139,8 @@ def test_kill_9_of_each_process_loses_and_doubles_nothing(stack: Stack) -> None:
             stack, told, stack.runs()
         )
 
-    try:
-        stack.wait(settled, 180)
-    finally:
-        assert check(stack, told, stack.runs()) == []
+    stack.wait(settled, 180)
+    assert check(stack, told, stack.runs()) == []
 
 
 def test_a_stopped_installation_leaves_nothing_running(tmp_path: Path) -> None:
