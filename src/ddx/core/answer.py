@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from ddx.core.differential import likelihood_of, likelihood_word, quoted
@@ -29,37 +30,28 @@ Codes = Callable[[str], tuple[Code, ...]]
 NAME_CHARS = 200
 TEXT_CHARS = 8_000
 LIST_ITEMS = 30
+WORD_CHARS = 40
+MOST_READ = 200
+"""Items of one list that are looked at."""
+TRIES = 64
+"""Places in a text where an object may begin that are looked at."""
 QUOTE_CHARS = 2_000
 """A longer 'quote' is taken for one that does not stand in the case: searching for it is slow."""
 
-_FIELDS = (
-    "reasoning",
-    "diagnoses",
-    "conclusion",
-    "further_questions",
-    "missing_information",
-    "sufficient",
-)
 _NAMES = ("diagnosis", "name", "condition", "disease")
-_TRIES = 64
 _MARKER = re.compile(r"\[\[ ## (\w+) ## \]\]")
 _OBJECT = re.compile(r'\{(?=\s*["}])')
-_FENCE = re.compile(r"\A\s*```[\w-]*\s*\n?|\n?\s*```\s*\Z")
 # An unclosed string is taken to the end, so that the pass stays linear in the text's length.
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|,(?=\s*[}\]])', re.DOTALL)
 _UNUSABLE = re.compile("[\ud800-\udfff\x00]")
 _FURTHER_WORDS = {
-    "certain": Likelihood.HIGH,
-    "definite": Likelihood.HIGH,
     "most likely": Likelihood.HIGH,
     "very likely": Likelihood.HIGH,
     "likely": Likelihood.MODERATE_HIGH,
     "probable": Likelihood.MODERATE_HIGH,
     "possible": Likelihood.MODERATE,
-    "less likely": Likelihood.LOW_MODERATE,
     "unlikely": Likelihood.LOW,
     "very unlikely": Likelihood.LOW,
-    "remote": Likelihood.LOW,
 }
 _URGENCY = {
     "emergency": "emergency",
@@ -68,11 +60,9 @@ _URGENCY = {
     "critical": "emergency",
     "urgent": "urgent",
     "semi urgent": "urgent",
-    "high": "urgent",
     "routine": "routine",
     "non urgent": "routine",
     "elective": "routine",
-    "low": "routine",
 }
 
 
@@ -116,7 +106,8 @@ def read_answer(text: str, case: str, codes: Codes, top: int) -> Reading:
                 missing_information=missing,
             )
         )
-    diagnoses = _merged([reader.diagnosis(item) for item in _items(fields.get("diagnoses"))])
+    said = _diagnoses(fields.get("diagnoses"))[:MOST_READ]
+    diagnoses = _merged([reader.diagnosis(item) for item in said])
     if not diagnoses:
         return _failed("The model's answer names no diagnosis.")
     return Reading(
@@ -136,19 +127,27 @@ def _failed(message: str, *, repairable: bool = True) -> Reading:
 
 
 # --- text to fields ---------------------------------------------------------------------
+# A model may write a megabyte of anything: every pass here is linear in the text's length.
 
 
 def _fields_of(text: str) -> dict[str, Any] | None:
     """Return the answer's fields, or None where there are none to be read."""
-    bare = _FENCE.sub("", text.lstrip("\ufeff"))
+    bare = _unfenced(text.lstrip("\ufeff"))
     whole = _loads(bare)
     if isinstance(whole, list):
-        return {"diagnoses": whole} if any(_name_of(item) for item in whole) else None
+        return {"diagnoses": whole} if any(_name_of(item) for item in whole[:MOST_READ]) else None
     if (fields := _answer_in(whole)) is not None:
         return fields
     if (fields := _marked(text)) is not None:
         return fields
     return next((f for found in _objects(bare) if (f := _answer_in(found)) is not None), None)
+
+
+def _unfenced(text: str) -> str:
+    bare = text.strip()
+    if bare.startswith("```"):
+        bare = bare.partition("\n")[2]
+    return bare.removesuffix("```")
 
 
 def _answer_in(value: Any) -> dict[str, Any] | None:
@@ -157,9 +156,7 @@ def _answer_in(value: Any) -> dict[str, Any] | None:
         return None
     for candidate in (value, *value.values()):
         found = _loads(candidate) if isinstance(candidate, str) else candidate
-        if isinstance(found, dict) and (
-            "diagnoses" in found or ("sufficient" in found and _is_false(found["sufficient"]))
-        ):
+        if isinstance(found, dict) and ("diagnoses" in found or _is_false(found.get("sufficient"))):
             return found
     return None
 
@@ -172,13 +169,9 @@ def _objects(text: str) -> Iterator[Any]:
     """
     decoder = json.JSONDecoder(strict=False)
     end = 0
-    tries = 0
-    for match in _OBJECT.finditer(text):
+    for match in islice(_OBJECT.finditer(text), TRIES):
         if match.start() < end:
             continue
-        tries += 1
-        if tries > _TRIES:
-            return
         try:
             value, end = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
@@ -192,44 +185,39 @@ def _objects(text: str) -> Iterator[Any]:
 def _marked(text: str) -> dict[str, Any] | None:
     """Read fields written under `[[ ## name ## ]]` markers, as DSPy's chat form has them."""
     parts = _MARKER.split(text)
-    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
     fields: dict[str, Any] = {}
-    for name in _FIELDS:
-        if name in sections:
-            content = _FENCE.sub("", sections[name]).strip()
-            value = _loads(content)
-            fields[name] = content if value is None else value
+    for name, section in zip(parts[1::2], parts[2::2], strict=True):
+        content = _unfenced(section).strip()
+        value = _loads(content)
+        fields[name] = content if value is None else value
     if isinstance(fields.get("diagnoses"), str):
         return None  # A list that cannot be read is not a diagnosis of that name.
-    return _answer_in(fields)
+    return _answer_in(fields.get("diagnoses")) or _answer_in(fields)
 
 
-def _loads(text: str) -> Any:
-    """Return the value of a JSON text, unwrapping strings that hold JSON; None where it is none."""
+def _loads(text: str) -> dict[str, Any] | list[Any] | None:
+    """Return the object or list of a JSON text, also from strings that hold JSON."""
     value: Any = text
     for _ in range(3):
         if not isinstance(value, str):
             break
         value = _parse(value)
-    return value if isinstance(value, dict | list | bool | int | float) else None
+    return value if isinstance(value, dict | list) else None
 
 
 def _parse(text: str) -> Any:
-    if not text.lstrip().startswith(("{", "[", '"')) and text.strip().lower() not in _CONSTANTS:
+    if not text.lstrip().startswith(("{", "[", '"')):
         return None
-    for attempt in (lambda: text, lambda: _STRING_OR_COMMA.sub(_without_comma, text)):
+    for candidate in (text, None):
         try:
-            return json.loads(attempt(), strict=False)
+            return json.loads(candidate or _without_last_commas(text), strict=False)
         except (ValueError, RecursionError):
             continue
-    return _CONSTANTS.get(text.strip().lower())
+    return None
 
 
-_CONSTANTS = {"true": True, "false": False, "null": None}
-
-
-def _without_comma(match: re.Match[str]) -> str:
-    return "" if match.group() == "," else match.group()
+def _without_last_commas(text: str) -> str:
+    return _STRING_OR_COMMA.sub(lambda found: "" if found[0] == "," else found[0], text)
 
 
 # --- fields to values -------------------------------------------------------------------
@@ -242,10 +230,7 @@ def _is_false(value: Any) -> bool:
 
 
 def _text(value: Any, limit: int = TEXT_CHARS) -> str:
-    """Return a value as text that can be encoded; lists and objects by their values.
-
-    Depth is bounded, for a model may nest as deep as it likes.
-    """
+    """Return a value as text that can be encoded; lists and objects by their values."""
     return _UNUSABLE.sub("\ufffd", _flat(value, 4))[:limit].strip()
 
 
@@ -256,62 +241,70 @@ def _flat(value: Any, depth: int) -> str:
         case bool() | None:
             return ""
         case int() | float():
-            return f"{value:g}" if isinstance(value, float) or abs(value) < 10**15 else ""
+            return f"{value:.15g}" if abs(value) < 10**15 else ""  # neither NaN nor infinity
         case dict() if depth:
-            return "; ".join(filter(None, (_flat(v, depth - 1) for v in value.values())))
+            return "; ".join(filter(None, (_flat(item, depth - 1) for item in value.values())))
         case list() if depth:
-            return "; ".join(filter(None, (_flat(v, depth - 1) for v in value)))
+            return "; ".join(filter(None, (_flat(item, depth - 1) for item in value)))
         case _:
             return ""
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    """Return a list of texts, whatever a model wrote for one."""
+def _list(value: Any) -> list[Any]:
+    """Return a list of what was asked for as a list; a model may write one item, or JSON."""
     if isinstance(value, str):
         loaded = _loads(value)
-        value = loaded if isinstance(loaded, list) else [value]
+        return loaded if isinstance(loaded, list) else [value]
     if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return ()
-    texts = dict.fromkeys(_text(item) for item in value[: 4 * LIST_ITEMS])
-    return tuple(text for text in texts if text)[:LIST_ITEMS]
-
-
-def _items(value: Any) -> list[Any]:
-    """Return the diagnoses as a list of objects or names."""
-    if isinstance(value, str):
-        loaded = _loads(value)
-        value = loaded if isinstance(loaded, dict | list) else [value]
-    if isinstance(value, dict):
-        if _name_of(value):
-            return [value]
-        # {"Dengue": {...}, "Malaria": {...}}: the key is the name; {"1": {...}}: it is not.
-        return [
-            {"diagnosis": key, **item} if isinstance(item, dict) and not key.isdigit() else item
-            for key, item in value.items()
-        ]
+        return list(value.values())
     return value if isinstance(value, list) else []
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = dict.fromkeys(_text(item) for item in _list(value)[:MOST_READ])
+    return tuple(text for text in texts if text)[:LIST_ITEMS]
+
+
+def _diagnoses(value: Any) -> list[Any]:
+    """Return the diagnoses as a list of objects or names."""
+    loaded = _loads(value) if isinstance(value, str) else None
+    value = value if loaded is None else loaded
+    if not isinstance(value, dict):
+        return _list(value)
+    if _name_of(value):
+        return [value]
+    return [_named(key, item) for key, item in value.items()]
+
+
+def _named(key: str, item: Any) -> Any:
+    """Read one of {"Dengue": {...}}, {"Dengue": "High"}, {"1": {...}} or {"1": "Dengue"}."""
+    if key.isdigit() or (isinstance(item, dict) and _name_of(item)):
+        return item
+    if isinstance(item, dict):
+        return {**item, "diagnosis": key}
+    return {"diagnosis": key, "likelihood": item} if isinstance(item, str | int | float) else None
+
+
 def _name_of(item: Any) -> str:
-    if isinstance(item, str):
-        return " ".join(_text(item, NAME_CHARS).split())
-    if not isinstance(item, dict):
+    if not isinstance(item, dict | str):
         return ""
-    names = (" ".join(_text(item.get(key), NAME_CHARS).split()) for key in _NAMES)
-    return next((name for name in names if name), "")
+    said = [item.get(key) for key in _NAMES] if isinstance(item, dict) else [item]
+    names = (
+        " ".join(_text(name, NAME_CHARS).split())
+        for name in said
+        if not isinstance(name, dict | list)
+    )
+    return next(filter(None, names), "")
 
 
 def _likelihood(value: Any) -> Likelihood:
     """Read a likelihood as a word or a number; Moderate where nothing can be read."""
     if isinstance(value, str):
-        word = likelihood_word(value) or _FURTHER_WORDS.get(value.strip().lower())
-        if word is not None:
-            return word
-        number = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(%?)\s*", value)
-        if number is None:
-            return Likelihood.MODERATE
+        word = value.strip()[:WORD_CHARS].lower()
+        known = likelihood_word(word) or _FURTHER_WORDS.get(word)
+        number = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(%?)", word)
+        if known is not None or number is None:
+            return known or Likelihood.MODERATE
         value = float(number[1]) / (100 if number[2] else 1)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Likelihood.MODERATE
@@ -321,8 +314,8 @@ def _likelihood(value: Any) -> Likelihood:
 
 
 def _urgency(value: Any) -> str | None:
-    word = " ".join(re.split(r"[\s_-]+", value.strip().lower())) if isinstance(value, str) else ""
-    return _URGENCY.get(word)
+    word = value.strip()[:WORD_CHARS].lower() if isinstance(value, str) else ""
+    return _URGENCY.get(" ".join(re.split(r"[\s_-]+", word)))
 
 
 class _Reader:
@@ -358,18 +351,19 @@ class _Reader:
             return ()  # An answer without codes is worth more than none.
 
     def _evidence(self, value: Any) -> tuple[Evidence, ...]:
-        found: dict[tuple[int | None, int | None], Evidence] = {}
-        for item in (value if isinstance(value, list) else [value])[: 4 * LIST_ITEMS]:
-            quote = _text(item.get("quote") if isinstance(item, dict) else item)
+        found: dict[int | None, Evidence] = {}
+        for item in [value] if isinstance(value, dict) else _list(value)[:MOST_READ]:
+            said = item if isinstance(item, dict) else {"quote": item}
+            quote = _text(said.get("quote", item))
+            finding = _text(said.get("finding")) or quote
             if not quote:
                 continue
-            finding = _text(item.get("finding")) if isinstance(item, dict) else ""
-            stands = len(quote) <= QUOTE_CHARS
-            evidence = quoted(self._case, finding or quote, quote) if stands else None
+            fits = len(quote) <= QUOTE_CHARS
+            evidence = quoted(self._case, finding, quote) if fits else None
             if evidence is None:
                 self.unsupported += 1
             else:
-                found.setdefault((evidence.start, evidence.end), evidence)
+                found.setdefault(evidence.start, evidence)
         return tuple(found.values())[:LIST_ITEMS]
 
 
@@ -378,8 +372,7 @@ def _merged(diagnoses: list[Diagnosis | None]) -> list[Diagnosis]:
     kept: dict[str, Diagnosis] = {}
     for diagnosis in filter(None, diagnoses):
         name = re.sub(r"[\W_]+", " ", diagnosis.name.casefold()).strip() or diagnosis.name
-        known = [code.code for code in diagnosis.codes if code.system == "MONDO"]
-        key = known[0] if known else name
+        key = next((code.code for code in diagnosis.codes if code.system == "MONDO"), name)
         first = kept.get(key)
         if first is None:
             kept[key] = diagnosis

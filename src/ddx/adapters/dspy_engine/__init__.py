@@ -1,4 +1,7 @@
-"""Any LLM through a DSPy program. Importing this loads neither DSPy nor a network client."""
+"""LLMs through DSPy: one structured call, each attempt counted and recorded as it was sent.
+
+DSPy is loaded by the first question, or by `warm`: importing this package is quick.
+"""
 
 from ddx.adapters.dspy_engine.engine import DspyEngine
 

@@ -1,42 +1,36 @@
-"""An Engine over any LLM: attempts, retries and repairs, each counted, within one deadline."""
+"""The engine: a port's promise kept by threads, a deadline, and a DSPy program."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from random import SystemRandom
 from typing import Any
 
-from ddx.adapters.dspy_engine.attempt import Attempt, Failure, Trial
-from ddx.adapters.dspy_engine.program import digest
-from ddx.adapters.dspy_engine.wire import Wire
-from ddx.core.answer import read_answer
-from ddx.core.delivery import Backoff
-from ddx.core.record import (
-    Code,
-    EngineAnswer,
-    Failed,
-    LlmSettings,
-    ModelCall,
-    Outcome,
-    Request,
-)
+from ddx.adapters.dspy_engine import library, prices
+from ddx.adapters.dspy_engine.attempts import Attempts, Question
+from ddx.adapters.dspy_engine.prices import Price
+from ddx.adapters.dspy_engine.task import Task
+from ddx.adapters.dspy_engine.threads import Threads
+from ddx.core.record import Code, EngineAnswer, Request
 from ddx.core.registry import Model, PromptConfig
-from ddx.errors import EngineError, ModelDeadline
+from ddx.errors import MissingExtra, SettingsError, UnknownPrompt
 from ddx.ports import Terminology
 
-_BACKOFF = Backoff(first_s=0.5, limit_s=20.0)
+_RANDOM = SystemRandom()
+_GRACE_S = 0.5
+"""What the thread gets beyond the deadline to say itself that it missed it."""
 
 
 class DspyEngine:
-    """Asks the LLM of one registry entry.
+    """An Engine for one LLM of the registry.
 
-    Calls block a thread each: plain `Predict` in threads makes a third more calls a second than
-    its async form. `threads` bounds how many wait at once; the others queue.
+    Calls run in threads: DSPy in threads makes 206 to 260 calls a second, its `acall` 150 to
+    190, and each call costs milliseconds of CPU that would stop the event loop. `threads` is
+    how many calls are under way at once; more wait, and their deadlines run meanwhile.
     """
 
     def __init__(
@@ -44,137 +38,133 @@ class DspyEngine:
         *,
         model: Model,
         prompts: Mapping[int, PromptConfig],
-        terminology: Terminology | None,
-        api_key: str | None,
+        terminology: Terminology | None = None,
+        api_key: str | None = None,
+        price_table: Mapping[str, Price] | None = None,
         threads: int = 32,
+        luck: Callable[[], float] = _RANDOM.random,
     ) -> None:
+        """Prepare; nothing is loaded yet. Raises MissingExtra and SettingsError."""
+        if find_spec("dspy") is None:
+            raise MissingExtra("LLMs need DSPy: pip install 'ddx-server[llm]'")
+        if not model.llm:
+            raise SettingsError(f'model {model.name!r} needs llm = "provider/model"')
         self._model = model
+        self._llm = model.llm
         self._prompts = prompts
         self._terminology = terminology
         self._api_key = api_key
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"llm-{model.name}")
+        table = prices.shipped() if price_table is None else price_table
+        # At another address it is another seller, or this machine.
+        self._price = None if model.api_base else table.get(model.llm)
+        self._connections = threads
+        self._threads = Threads(threads, f"ddx-{model.name}")
+        self._luck = luck
+        self._refused: set[str] = set()
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
+        self._program: Any = None
 
     def warm(self) -> None:
-        """Load DSPy and the provider's client, which takes seconds. For a thread."""
-        with self._lock:
-            if self._wire is None:
-                self._wire = Wire(self._model, self._api_key)
+        """Load DSPy and the program, which takes about 2 s. For a thread in the background.
+
+        Raises what is wrong with the model's settings.
+        """
+        library.load()
+        self._get_program()
 
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
-        """Answer within `deadline_s`; see ports.Engine."""
-        work = _Work(self._prompt(request), time.monotonic() + deadline_s)
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._pool, self._answer, request, work)
+        """Answer within `deadline_s`. Total: a model's error is a Failed outcome.
+
+        A call that is under way when the deadline passes or the caller leaves is not waited for.
+        """
+        deadline = time.monotonic() + deadline_s
+        attempts = Attempts(self._question(request, deadline, deadline_s))
+        future = self._threads.submit(lambda: self._run(attempts, request))
         try:
-            async with asyncio.timeout(deadline_s):
-                outcome, unsupported = await asyncio.shield(running)
+            async with asyncio.timeout(deadline_s + _GRACE_S):
+                return await asyncio.wrap_future(future)
         except TimeoutError:
-            # The thread ends by itself: no call of it waits beyond the deadline for a byte.
-            work.stopped.set()
-            outcome, unsupported = self._late(deadline_s), 0
-        return EngineAnswer(
-            outcome=outcome,
-            settings=work.settings(self._model),
-            calls=tuple(work.calls),
-            prompt_used="\n".join(work.prompts) or None,
-            raw_output=work.raw,
-            prompt_digest=work.prompt.digest,
-            program_digest=digest(work.prompt),
-            unsupported_quotes=unsupported,
-        )
+            return attempts.late()
+        finally:
+            attempts.abandon()
 
     # --- in a thread --------------------------------------------------------------------
 
-    def _answer(self, request: Request, work: _Work) -> tuple[Outcome, int]:
-        """Try until there is an answer, or no try is left."""
-        self.warm()
-        assert self._wire is not None  # noqa: S101  (warm makes it)
-        trial = Trial(model=self._model, request=request, wire=self._wire)
-        failures = 0
-        outcome: Outcome = self._late(self._model.timeout_s)
-        for number in range(1, self._model.attempts + 1):
-            if work.stopped.is_set() or time.monotonic() >= work.give_up_at:
-                return self._late(self._model.timeout_s), 0
-            attempt = trial.attempt(number, work.prompt, work.give_up_at)
-            work.take(attempt)
-            if attempt.failure is None:
-                reading = read_answer(
-                    attempt.text, request.case, self._codes, request.top_differential
-                )
-                outcome = reading.outcome
-                if not (isinstance(outcome, Failed) and reading.repairable):
-                    return outcome, reading.unsupported_quotes
-                trial.repair(attempt.text)
-                continue
-            outcome = self._failed(attempt.failure)
-            if not trial.learn(attempt.failure):
-                if not attempt.failure.passing:
-                    return outcome, 0
-                failures += 1
-                self._wait(failures, attempt.failure, work)
-        return outcome, 0
+    def _run(self, attempts: Attempts, request: Request) -> EngineAnswer:
+        try:
+            program = self._get_program()
+            return attempts.run(program, program.digest(self._prompt(request).text))
+        except Exception as error:
+            # Its text may quote the case: only its class is told.
+            return attempts.failed(type(error).__name__)
 
-    def _wait(self, failures: int, failure: Failure, work: _Work) -> None:
-        """Wait before the next try: as the provider asks, or with a back-off and luck."""
-        wait_s = _BACKOFF.wait_s(failures, random.random())  # noqa: S311  (no secret)
-        wait_s = max(wait_s, failure.retry_after_s or 0.0)
-        work.stopped.wait(min(wait_s, max(0.0, work.give_up_at - time.monotonic())))
+    def _get_program(self) -> Any:
+        loaded = library.load()
+        with self._lock:
+            if self._program is None:
+                wire = loaded.wire.Wire(
+                    llm=self._llm,
+                    api_base=self._model.api_base,
+                    api_key=self._api_key,
+                    connections=self._connections,
+                )
+                self._program = loaded.program.Program(
+                    wire=wire,
+                    llm=self._llm,
+                    file=self._model.program,
+                    bounded=self._model.api_base is not None,
+                )
+            return self._program
+
+    # --- one question -------------------------------------------------------------------
+
+    def _question(self, request: Request, deadline: float, deadline_s: float) -> Question:
+        prompt = self._prompt(request)
+        return Question(
+            model=self._model,
+            task=Task(
+                text=prompt.text,
+                case=request.case,
+                findings=request.findings,
+                top=request.top_differential,
+            ),
+            parameters=self._parameters(request),
+            prompt_index=prompt.index,
+            prompt_digest=prompt.digest,
+            deadline=deadline,
+            deadline_s=deadline_s,
+            codes=self._codes,
+            price=self._price,
+            luck=self._luck,
+            refused=self._refused,
+        )
+
+    def _prompt(self, request: Request) -> PromptConfig:
+        """Return the prompt configuration: the request's, else the model's, else the first.
+
+        Raises UnknownPrompt.
+        """
+        index = self._model.prompt if request.prompt_version is None else request.prompt_version
+        if index is None:
+            index = min(self._prompts)
+        if index not in self._prompts:
+            raise UnknownPrompt(f"There is no prompt configuration {index}.")
+        return self._prompts[index]
+
+    def _parameters(self, request: Request) -> dict[str, Any]:
+        """Return the parameters asked for: the request's, else the model's."""
+        model = self._model
+        asked = {
+            "temperature": _first(request.temperature, model.temperature),
+            "max_tokens": _first(request.max_tokens, model.max_tokens),
+            "top_k": _first(request.top_k, model.top_k),
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        return {**given, "response_format": "json_schema"}
 
     def _codes(self, name: str) -> tuple[Code, ...]:
         return self._terminology.codes(name) if self._terminology else ()
 
-    def _prompt(self, request: Request) -> PromptConfig:
-        index = request.prompt_version
-        if index is None:
-            index = self._model.prompt if self._model.prompt is not None else min(self._prompts)
-        return self._prompts[index]
 
-    def _late(self, deadline_s: float) -> Failed:
-        late = ModelDeadline(f"{self._model.name} did not answer within {deadline_s:g} s.")
-        return Failed(code=late.code, message=str(late), advice=late.advice)
-
-    def _failed(self, failure: Failure) -> Failed:
-        status = f" (HTTP {failure.status})" if failure.status else ""
-        advice = failure.advice or EngineError.advice
-        return Failed(
-            code=EngineError.code,
-            message=f"{self._model.name} failed with {failure.kind}{status}.",
-            advice=advice,
-        )
-
-
-@dataclass(slots=True)
-class _Work:
-    """What one question gathers; read by the event loop when the deadline is over."""
-
-    prompt: PromptConfig
-    give_up_at: float
-    stopped: threading.Event = field(default_factory=threading.Event)
-    calls: list[ModelCall] = field(default_factory=list)
-    prompts: list[str] = field(default_factory=list)
-    raw: str | None = None
-    sent: Mapping[str, Any] = field(default_factory=dict)
-
-    def take(self, attempt: Attempt) -> None:
-        """Note an attempt; a prompt that was sent again stands once."""
-        if self.stopped.is_set():
-            return  # the answer was given without it
-        self.calls.append(attempt.call)
-        self.sent = attempt.call.sent
-        if attempt.prompt is not None and attempt.prompt not in self.prompts:
-            self.prompts.append(attempt.prompt)
-        if attempt.failure is None:
-            self.raw = attempt.text
-
-    def settings(self, model: Model) -> LlmSettings:
-        """What went over the wire the last time."""
-        temperature = self.sent.get("temperature")
-        return LlmSettings(
-            model=model.llm if self.calls else None,
-            max_tokens=self.sent.get("max_tokens"),
-            temperature=None if temperature is None else float(temperature),
-            top_k=self.sent.get("top_k"),
-            prompt_index=self.prompt.index,
-        )
+def _first(asked: float | None, default: float | None) -> float | None:
+    return default if asked is None else asked

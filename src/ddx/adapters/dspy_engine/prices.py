@@ -1,26 +1,54 @@
-"""What a call cost, from a dated table; unknown stays unknown."""
+"""What a call cost, by list price. Unknown stays unknown."""
 
 from __future__ import annotations
 
 import tomllib
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 
-
-@cache
-def _table() -> dict[str, dict[str, float]]:
-    text = (resources.files(__package__) / "prices.toml").read_text(encoding="utf-8")
-    models: dict[str, dict[str, float]] = tomllib.loads(text)["models"]
-    return models
+_MILLION = 1_000_000
 
 
-def cost_usd(llm: str, input_tokens: int | None, output_tokens: int | None) -> float | None:
-    """Return the list price of a call, None where the price or a token count is unknown.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """List price of one model, in US dollars for a million tokens."""
 
-    >>> cost_usd("gemini/gemini-2.0-flash", 1_000_000, 500_000)
-    0.3
-    """
-    prices = _table().get(llm)
-    if prices is None or input_tokens is None or output_tokens is None:
-        return None
-    return round((prices["input"] * input_tokens + prices["output"] * output_tokens) / 1e6, 10)
+    input: float
+    output: float
+    cached: float | None = None
+    """Of input that the provider read from its cache; None where unknown."""
+    input_limit: int | None = None
+    """Longest input, in tokens, that these prices are for."""
+
+    def cost_usd(
+        self, *, input_tokens: int | None, output_tokens: int | None, cached_tokens: int | None
+    ) -> float | None:
+        """Return the cost of a call; None where a count or a price that matters is not known.
+
+        `input_tokens` includes the cached ones, `output_tokens` the reasoning.
+
+        >>> Price(input=2.0, output=10.0).cost_usd(
+        ...     input_tokens=1000, output_tokens=100, cached_tokens=None
+        ... )
+        0.003
+        """
+        if input_tokens is None or output_tokens is None:
+            return None
+        if self.input_limit is not None and input_tokens > self.input_limit:
+            return None
+        cached = min(cached_tokens or 0, input_tokens)
+        if cached and self.cached is None:
+            return None
+        dollars = (input_tokens - cached) * self.input + output_tokens * self.output
+        return (dollars + cached * (self.cached or 0.0)) / _MILLION
+
+
+def shipped() -> dict[str, Price]:
+    """Return the shipped price table, by model as called."""
+    text = resources.files(__package__).joinpath("prices.toml").read_text("utf-8")
+    table: Mapping[str, dict[str, float | str]] = tomllib.loads(text)["models"]
+    return {
+        llm: Price(**{key: value for key, value in entry.items() if key != "provider"})  # type: ignore[arg-type]
+        for llm, entry in table.items()
+    }

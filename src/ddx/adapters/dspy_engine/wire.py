@@ -1,200 +1,197 @@
-"""The wire: one HTTP call to a provider, and what really went over it.
+"""The last step before the wire: what leaves is recorded here, and nothing is done twice.
 
-DSPy asks this engine, and it asks the provider's own client of DSPy (`lm15`) once, without any
-retry: retries are ours, and each is counted. The transport is wrapped, so that parameters are
-recorded as they were sent and not as they were configured.
+DSPy 3.4 has two clients. This one is its own (`lm15`), measured against `engine="litellm"`: two
+to three times the calls a second, no import of LiteLLM (5 s of CPU, 170 MiB), and one transport
+that can be handed in, so that the bytes that left are seen as they are. DSPy's `LM` is given it
+as a custom engine, which also takes the choice from `auto`, where a setting that lm15 does not
+know would quietly go by LiteLLM.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ddx.adapters.dspy_engine.library import dspy
-from ddx.core.registry import Model
+# The transport has no public name in DSPy; the version is pinned, and a test sees each request.
+from dspy._vendor.lm15.transports import (
+    ReadTimeout,
+    StdlibTransport,
+    TransportError,
+    TransportRequest,
+    TransportResponse,
+)
+from dspy.clients.engines import LM15Engine
+from dspy.lm15 import (
+    AccessPolicy,
+    EndpointSupport,
+    OpenAIChatCompat,
+    ProviderDefinition,
+    RouterConfig,
+)
 
-_PLACES: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "max_tokens": (
-        ("max_tokens",),
-        ("max_completion_tokens",),
-        ("generationConfig", "maxOutputTokens"),
-        ("inferenceConfig", "maxTokens"),
-    ),
-    "temperature": (
-        ("temperature",),
-        ("generationConfig", "temperature"),
-        ("inferenceConfig", "temperature"),
-    ),
-    "top_k": (("top_k",), ("generationConfig", "topK")),
-    "response_format": (
-        ("response_format", "type"),
-        ("generationConfig", "responseMimeType"),
-        ("output_config", "format", "type"),
-    ),
-}
-"""Parameter -> where providers' bodies carry it."""
+from ddx.adapters.dspy_engine import received
+from ddx.adapters.dspy_engine.exchange import Exchange
 
+MOST_REPLY_BYTES = 16 * 2**20
+_KEYLESS = "none"
+_COMPATIBLE = "compatible"
+# With an address of its own, a model of these is reached in that provider's dialect; any other
+# is taken for an OpenAI-compatible server such as llama.cpp, vLLM or Ollama.
+_OWN_DIALECT = {"anthropic", "azure", "deepseek", "gemini", "groq", "moonshot", "openrouter", "xai"}
 
-@dataclass(slots=True)
-class Exchange:
-    """What is known of one call, filled in as it goes on."""
-
-    purpose: str
-    give_up_at: float
-    """Monotonic: the transport waits no longer for a byte."""
-    began_at: float = field(default_factory=time.monotonic)
-    latency_s: float = 0.0
-    prompt: str | None = None
-    sent: dict[str, str | int | float | bool | None] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
-    text: str | None = None
-    response: Any = None
-    request_id: str | None = None
+current: ContextVar[Exchange] = ContextVar("ddx_exchange")
+"""The attempt that this thread is making."""
 
 
 class Wire:
-    """A provider's endpoint for one model, shared by all threads."""
+    """A DSPy engine that makes one attempt, and writes it down in the current exchange."""
 
-    def __init__(self, model: Model, api_key: str | None) -> None:
-        dspy()
-        from dspy.clients.engines.lm15_engine import LM15Engine
-        from dspy.lm15 import RouterConfig
+    # DSPy asks these of a custom engine; the program brings its own response_format.
+    supports_function_calling = False
+    supports_reasoning = False
+    supports_response_schema = False
+    supported_params: tuple[str, ...] = ()
 
-        llm = model.llm or ""
-        resolved = LM15Engine(RouterConfig(env={})).resolve(llm)
-        self.provider: str = resolved.provider
-        self._takes_top_k = model.api_base is not None
-        self._current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-        self._engine = LM15Engine(
-            RouterConfig(
-                # A local server without a key still has to be sent one.
-                api_keys={self.provider: api_key or "none"},
-                base_urls={self.provider: model.api_base} if model.api_base else None,
-                transport=_Transport(self._current),
-            )
-        )
-
-    def engine(self, exchange: Exchange) -> _OneCall:
-        """Return an engine for DSPy that makes one call and notes it in `exchange`."""
-        return _OneCall(self, exchange)
-
-    def complete(self, request: Any, exchange: Exchange) -> Any:
-        """Make the call. Raises errors of dspy.lm15."""
-        exchange.prompt = _rendered(request)
-        if self._takes_top_k and self.provider == "openai-chat":
-            request = _with_top_k(request)
-        token = self._current.set(exchange)
-        exchange.began_at = time.monotonic()
-        try:
-            response = self._engine.complete(request)
-        finally:
-            exchange.latency_s = time.monotonic() - exchange.began_at
-            self._current.reset(token)
-        exchange.response = response
-        exchange.text = _said(response)
-        changed = {a.field.removeprefix("config.") for a in response.adaptations}
-        exchange.dropped = tuple(sorted(changed - set(exchange.sent)))
-        return response
-
-
-class _OneCall:
-    """What dspy.LM takes as its engine."""
-
-    def __init__(self, wire: Wire, exchange: Exchange) -> None:
-        self._wire = wire
-        self._exchange = exchange
+    def __init__(
+        self, *, llm: str, api_base: str | None, api_key: str | None, connections: int
+    ) -> None:
+        transport = _RecordingTransport(max_connections=connections)
+        self.route, config = _route(llm, api_base, api_key, transport)
+        self._compatible = self.route.startswith(f"{_COMPATIBLE}/")
+        self._native = LM15Engine(config)
 
     def complete(self, request: Any) -> Any:
-        return self._wire.complete(request, self._exchange)
-
-
-class _Transport:
-    """DSPy's own HTTP transport, watched."""
-
-    def __init__(self, current: ContextVar[Exchange | None]) -> None:
-        from dspy._vendor.lm15.transports import StdlibTransport
-
-        self._inner = StdlibTransport()
-        self._current = current
-
-    def stream(self, request: Any) -> Any:
-        exchange = self._current.get()
-        if exchange is not None:
-            exchange.sent = sent_parameters(request.body)
-            left_s = max(0.1, exchange.give_up_at - time.monotonic())
-            request.read_timeout = left_s
-            request.connect_timeout = min(10.0, left_s)
-        response = self._inner.stream(request)
-        if exchange is not None:
-            exchange.request_id = response.header("x-request-id") or response.header("request-id")
+        """Send one request and return its response. Raises lm15's errors."""
+        config = request.config
+        if self._compatible and config.top_k is not None:
+            # OpenAI has no top_k and lm15 leaves it out; these servers take it in the body.
+            extensions = {**(config.extensions or {}), "top_k": config.top_k}
+            config = replace(config, top_k=None, extensions=extensions)
+        exchange = current.get()
+        response = self._native.complete(replace(request, model=self.route, config=config))
+        exchange.text = received.text(bytes(exchange.reply))
+        if exchange.text is None:
+            exchange.text = response.text or ""
+        exchange.answered(
+            model=response.model,
+            finish_reason=response.finish_reason,
+            id=response.id,
+        )
+        _count(exchange, response.usage, provider=self.route.split("/", 1)[0])
         return response
+
+
+@dataclass(frozen=True)
+class _Connection:
+    """What an OpenAI-compatible server needs to be known for."""
+
+    base_url: str
+
+    def definition(self) -> Any:
+        return ProviderDefinition.chat(
+            AccessPolicy(
+                provider=_COMPATIBLE,
+                supports=EndpointSupport(complete=True),
+                auth_modes=("bearer",),
+                base_url=self.base_url,
+            ),
+            # Such servers know `max_tokens` all; `max_completion_tokens` only the newer ones.
+            compat=OpenAIChatCompat(max_tokens_field="max_tokens", cache_control="none"),
+            placeholder_key=_KEYLESS,
+        )
+
+
+def _route(llm: str, api_base: str | None, api_key: str | None, transport: Any) -> tuple[str, Any]:
+    """Return the model as lm15 routes it, and where and how to reach it."""
+    prefix, _, name = llm.partition("/")
+    if api_base is None:
+        # Without a key of ours lm15 looks where the provider's own tools keep theirs: clouds.
+        keys = None if api_key is None else {_provider(llm): api_key}
+        return llm, RouterConfig(api_keys=keys, transport=transport)
+    # An empty environment: a key found there belongs to the provider, not to this address.
+    if prefix in _OWN_DIALECT:
+        provider = _provider(llm)
+        return llm, RouterConfig(
+            env={},
+            api_keys={provider: api_key or _KEYLESS},
+            base_urls={provider: api_base},
+            transport=transport,
+        )
+    return f"{_COMPATIBLE}/{name or prefix}", RouterConfig(
+        env={},
+        api_keys={_COMPATIBLE: api_key or _KEYLESS},
+        providers=(_Connection(api_base).definition(),),
+        transport=transport,
+    )
+
+
+def _provider(llm: str) -> str:
+    """Return lm15's name of a model's provider. Raises lm15's errors where it has none."""
+    return str(LM15Engine(RouterConfig(env={})).resolve(llm).provider)
+
+
+def _count(exchange: Exchange, usage: Any, *, provider: str) -> None:
+    """Take over the tokens, in one meaning: input with cached, output with reasoning.
+
+    Providers differ: Anthropic leaves cached tokens out of its input, Gemini and xAI leave
+    reasoning out of their output (dspy.lm15.Usage says so).
+    """
+    read, written = usage.cache_read_tokens, usage.cache_write_tokens
+    exchange.cached_tokens = read
+    exchange.input_tokens = usage.input_tokens
+    exchange.output_tokens = usage.output_tokens
+    if provider == "anthropic" and usage.input_tokens is not None:
+        exchange.input_tokens += (read or 0) + (written or 0)
+    if provider in ("gemini", "xai") and usage.output_tokens is not None:
+        exchange.output_tokens += usage.reasoning_tokens or 0
+
+
+class _RecordingTransport:
+    """lm15's own transport, with a deadline for the whole exchange, writing down what passes."""
+
+    def __init__(self, *, max_connections: int) -> None:
+        self._inner = StdlibTransport(max_connections=max_connections)
+
+    def stream(self, request: TransportRequest) -> TransportResponse:
+        exchange = current.get()
+        remaining_s = exchange.deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise ReadTimeout("the deadline has passed")
+        request.read_timeout = request.write_timeout = remaining_s
+        request.connect_timeout = min(10.0, remaining_s)
+        exchange.body = request.body
+        exchange.sent_at = exchange.ended_at = time.monotonic()
+        try:
+            reply = self._inner.stream(request)
+        finally:
+            exchange.ended_at = time.monotonic()
+        exchange.status = reply.status
+        exchange.headers = {name.lower(): value for name, value in reply.headers}
+        return TransportResponse(
+            status=reply.status,
+            reason=reply.reason,
+            headers=reply.headers,
+            http_version=reply.http_version,
+            chunks=_watched(reply, exchange),
+            release=lambda _consumed: reply.close(),
+        )
 
     def close(self) -> None:
         self._inner.close()
 
 
-def sent_parameters(body: bytes) -> dict[str, str | int | float | bool | None]:
-    """Return the parameters in a provider's request body, by our names.
-
-    >>> sent_parameters(b'{"generationConfig": {"topK": 5, "temperature": 0.7}}')
-    {'temperature': 0.7, 'top_k': 5}
-    """
+def _watched(reply: TransportResponse, exchange: Exchange) -> Iterator[bytes]:
+    """Yield a reply's bytes until the deadline; the time-out of a read is for one read only."""
     try:
-        whole = json.loads(body)
-    except ValueError:
-        return {}
-    found = {}
-    for name, places in _PLACES.items():
-        for place in places:
-            value: Any = whole
-            for key in place:
-                value = value.get(key) if isinstance(value, dict) else None
-            if value is not None:
-                found[name] = value
-                break
-    return found
-
-
-def _said(response: Any) -> str:
-    """What the model said, letter for letter.
-
-    DSPy's client turns an answer that fits a schema into data, which loses its own letters; the
-    provider's body still has them.
-    """
-    body = response.provider_data if isinstance(response.provider_data, dict) else {}
-    texts = [(choice.get("message") or {}).get("content") for choice in body.get("choices") or ()]
-    for candidate in body.get("candidates") or ():
-        parts = (candidate.get("content") or {}).get("parts") or ()
-        texts.append("".join(p.get("text", "") for p in parts if not p.get("thought")))
-    found = next((text for text in texts if isinstance(text, str)), None)
-    if found is not None:
-        return found
-    if response.text is not None:
-        return str(response.text)
-    return json.dumps(response.data, ensure_ascii=False) if response.data is not None else ""
-
-
-def _with_top_k(request: Any) -> Any:
-    """OpenAI's own chat API has no top_k; compatible servers (llama.cpp, vLLM, Ollama) do."""
-    config = request.config
-    if config.top_k is None:
-        return request
-    extensions = {**(config.extensions or {}), "top_k": config.top_k}
-    return replace(request, config=replace(config, top_k=None, extensions=extensions))
-
-
-def _rendered(request: Any) -> str:
-    """The messages as sent, under a line that says whose each is."""
-    parts = [f"--- system ---\n{_words(request.system)}"] if request.system else []
-    parts += [f"--- {message.role} ---\n{_words(message.parts)}" for message in request.messages]
-    return "\n\n".join(parts) + "\n"
-
-
-def _words(parts: Any) -> str:
-    if isinstance(parts, str):
-        return parts
-    return "".join(getattr(part, "text", "") or "" for part in parts)
+        for chunk in reply:
+            if len(exchange.reply) + len(chunk) > MOST_REPLY_BYTES:
+                raise TransportError("the reply is too large")
+            exchange.reply += chunk
+            if time.monotonic() > exchange.deadline:
+                raise ReadTimeout("the deadline has passed")
+            yield chunk
+    finally:
+        exchange.ended_at = time.monotonic()
