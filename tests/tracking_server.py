@@ -18,12 +18,18 @@ READY_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracking:
+class Stores:
+    """Where MLflow keeps runs."""
+
+    db_uri: str
+    artifacts_path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking(Stores):
     """A running server and its stores."""
 
     uri: str
-    db_uri: str
-    artifacts_path: str
     process: subprocess.Popen[bytes]
 
 

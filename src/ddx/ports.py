@@ -195,9 +195,12 @@ class Runs(Protocol):
     batch: int
     """How many runs are best handed over at once."""
 
-    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, DeliveryRefused | None]:
+    def deliver(
+        self, drafts: Sequence[RunDraft], known: Mapping[PredictionId, str]
+    ) -> Mapping[PredictionId, DeliveryRefused | None]:
         """Make each run whole in MLflow, all or nothing for each; None means it is there.
 
+        `known` names runs that exist, perhaps half made by another door: they are filled.
         Only where `chooses_ids`. Repeating it changes nothing.
         """
 

@@ -40,7 +40,7 @@ def an_odd_draft() -> RunDraft:
 
 def deliver(runs: Runs, one: RunDraft) -> None:
     if runs.chooses_ids:
-        assert runs.deliver([one]) == {one.prediction_id: None}
+        assert runs.deliver([one], {}) == {one.prediction_id: None}
     else:
         runs.fill(runs.open(one), one)
 
@@ -132,11 +132,21 @@ class OurIdsContract(RunsContract):
 
     def test_a_batch_that_is_repeated_changes_nothing(self, runs: Runs) -> None:
         drafts = [a_draft() for _ in range(10)]
-        runs.deliver(drafts[:6])
-        results = runs.deliver(drafts)
+        runs.deliver(drafts[:6], {})
+        results = runs.deliver(drafts, {})
         assert results == dict.fromkeys((one.prediction_id for one in drafts), None)
         found = {one.draft.prediction_id: one.draft for one in runs.read(list(results))}
         assert found == {one.prediction_id: one for one in drafts}
+
+    def test_runs_that_are_known_are_filled_with_the_others(self, runs: Runs) -> None:
+        drafts = [a_draft() for _ in range(6)]
+        runs.deliver(drafts[:3], {})
+        found = runs.look_for([one.prediction_id for one in drafts])
+        known = {id: seen[0].run_id for id, seen in found.items()}
+        changed = [replace(one, params={**one.params, "llm_model": "other"}) for one in drafts]
+        assert set(runs.deliver(changed, known).values()) == {None}
+        read_back = [one.draft for one in runs.read([one.prediction_id for one in drafts])]
+        assert sorted(read_back, key=lambda one: one.prediction_id) == changed
 
 
 class TestMemoryRuns(OpenContract):
@@ -310,7 +320,7 @@ def test_a_changed_param_is_refused_by_the_client_door_and_mended_by_the_bulk_do
 def test_one_text_that_is_no_text_does_not_hold_up_the_batch(bulk: BulkRuns) -> None:
     good, bad = [a_draft() for _ in range(5)], a_draft()
     bad = replace(bad, files={**bad.files, "input_case.txt": "half a pair: \ud83e"})
-    results = dict(bulk.deliver([*good, bad]))
+    results = dict(bulk.deliver([*good, bad], {}))
     assert isinstance(results.pop(bad.prediction_id), DeliveryRefused)
     assert set(results.values()) == {None}
 
@@ -319,7 +329,7 @@ def test_a_row_that_the_database_refuses_does_not_hold_up_the_batch(bulk: BulkRu
     good, bad = [a_draft() for _ in range(5)], a_draft()
     # SQLite refuses only what it cannot bind.
     bad = replace(bad, params={**bad.params, "llm_model": "half a pair: \ud83e"})
-    results = bulk.deliver([*good[:2], bad, *good[2:]])
+    results = bulk.deliver([*good[:2], bad, *good[2:]], {})
     refusal = results[bad.prediction_id]
     assert isinstance(refusal, DeliveryRefused)
     assert "pair" not in str(refusal)

@@ -73,6 +73,13 @@ class World:
         self.journal.accept(prediction, None).result()
         return prediction
 
+    def lose_nothing(self) -> None:
+        """Only the process ended."""
+
+    def lose_state(self) -> None:
+        """Somebody removed the delivery state."""
+        self.state = MemoryDeliveryState()
+
     def active(self) -> list[RunDraft]:
         return [run.draft for run in self.runs.runs.values() if not run.deleted]
 

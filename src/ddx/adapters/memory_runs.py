@@ -40,7 +40,9 @@ class MemoryRuns:
         """Predictions that are refused."""
         self._numbers = count(1)
 
-    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, DeliveryRefused | None]:
+    def deliver(
+        self, drafts: Sequence[RunDraft], known: Mapping[PredictionId, str]
+    ) -> Mapping[PredictionId, DeliveryRefused | None]:
         """Make each run whole; see ports.Runs."""
         self._reach()
         results: dict[PredictionId, DeliveryRefused | None] = {}
@@ -48,7 +50,8 @@ class MemoryRuns:
             refused = draft.prediction_id in self.refused
             results[draft.prediction_id] = DeliveryRefused("refused") if refused else None
             if not refused:
-                self.runs[core_ids.run_id(draft.prediction_id)] = MemoryRun(draft)
+                run_id = known.get(draft.prediction_id, core_ids.run_id(draft.prediction_id))
+                self.runs[run_id] = MemoryRun(draft)
         return results
 
     def open(self, draft: RunDraft) -> str:

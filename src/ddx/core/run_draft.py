@@ -5,12 +5,13 @@ A pure function: the same record gives the same draft, so sending it again chang
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddx.core.codec import digest, record_json
+from ddx.core.codec import encode
 from ddx.core.record import (
     Answered,
     Completion,
@@ -52,6 +53,9 @@ def draft(prediction: Prediction) -> RunDraft:
     completion = prediction.completion
     if completion is None:
         raise ValueError(f"{prediction.id} has no outcome yet")
+    # Encoding is the larger part of making a draft, so it is done once.
+    line = encode(prediction)
+    digest = hashlib.sha256(line.encode()).hexdigest()
     start_ms = epoch_ms(prediction.received_at)
     duration_s = completion.duration_s
     return RunDraft(
@@ -61,8 +65,8 @@ def draft(prediction: Prediction) -> RunDraft:
         end_ms=None if duration_s is None else start_ms + round(duration_s * 1000),
         params=_params(prediction, completion),
         metrics=_metrics(completion),
-        tags=_tags(prediction, completion),
-        files=_files(prediction, completion),
+        tags=_tags(prediction, completion, digest),
+        files=_files(prediction, completion, _record_json(line, digest)),
     )
 
 
@@ -117,11 +121,11 @@ def _total(parts: Sequence[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(parts) else None
 
 
-def _tags(prediction: Prediction, completion: Completion) -> dict[str, str]:
+def _tags(prediction: Prediction, completion: Completion, digest: str) -> dict[str, str]:
     answer = completion.answer
     values = {
         "ddx.prediction_id": prediction.id,
-        "ddx.digest": digest(prediction),
+        "ddx.digest": digest,
         "ddx.outcome": answer.outcome.kind,
         "ddx.error_code": answer.outcome.code if isinstance(answer.outcome, Failed) else None,
         "ddx.tracker": prediction.request.tracker,
@@ -137,16 +141,23 @@ def _tags(prediction: Prediction, completion: Completion) -> dict[str, str]:
     return {name: _clean(value) for name, value in values.items() if value}
 
 
-def _files(prediction: Prediction, completion: Completion) -> dict[str, str]:
+def _files(prediction: Prediction, completion: Completion, record: str) -> dict[str, str]:
     answer = completion.answer
     texts = {
         "input_case.txt": prediction.request.case or _coded_case(prediction),
         "prompt_used.txt": answer.prompt_used,
         "raw_dspy_output.txt": answer.raw_output,
         "final_response.txt": completion.body or None,
-        "record.json": record_json(prediction),
+        "record.json": record,
     }
     return {name: text for name, text in texts.items() if text is not None}
+
+
+def _record_json(line: str, digest: str) -> str:
+    """Return record.json, which codec.read_record_json reads: the digest is that of its
+    second line, as it stands there.
+    """
+    return f'{{"digest": "{digest}", "record":\n{line}\n}}\n'
 
 
 def _coded_case(prediction: Prediction) -> str:

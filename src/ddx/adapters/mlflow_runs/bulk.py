@@ -8,8 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ddx.adapters.mlflow_runs import files
-from ddx.adapters.mlflow_runs.database import TESTED_REVISIONS, Database, RowsRefused, insert
+from ddx.adapters.mlflow_runs.database import TESTED_REVISIONS, Database, RowsRefused
 from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, found_draft
+from ddx.adapters.mlflow_runs.insertion import insert
 from ddx.adapters.mlflow_runs.library import tables
 from ddx.adapters.mlflow_runs.place import Place, ensure
 from ddx.adapters.mlflow_runs.rows import Target, content_rows, run_row
@@ -53,18 +54,21 @@ class BulkRuns:
         if revision not in TESTED_REVISIONS:
             raise UntestedSchema(f"MLflow's schema has revision {revision}, which is untested")
 
-    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, DeliveryRefused | None]:
+    def deliver(
+        self, drafts: Sequence[RunDraft], known: Mapping[PredictionId, str]
+    ) -> Mapping[PredictionId, DeliveryRefused | None]:
         """Make each run whole; see ports.Runs.
 
         The files first, durably; then all rows in one transaction: a run that can be seen is
         whole. Repeated, the files are written again with the same bytes, and the rows are there.
         """
         place = ensure(self._database, self._artifacts_path)
+        uris = self._artifact_uris(list(known.values()))
         results: dict[PredictionId, DeliveryRefused | None] = {}
         targets: list[Target] = []
         contents: dict[str, dict[str, bytes]] = {}
         for draft in drafts:
-            target = _target(place, draft)
+            target = _target(place, draft, known, uris)
             try:
                 contents[target.artifact_uri] = files.encoded(draft)
             except DeliveryRefused as refusal:
@@ -82,24 +86,11 @@ class BulkRuns:
 
     def fill(self, run_id: str, draft: RunDraft) -> None:
         """Give a run, which another door may have begun, everything in its draft."""
-        place = ensure(self._database, self._artifacts_path)
-        t = tables().runs
-        with self._database.reading() as connection:
-            row = connection.execute(t.select().where(t.c.run_uuid == run_id)).fetchone()
-        if row is None or row.lifecycle_stage != "active":
+        if run_id not in self._artifact_uris([run_id]):
             raise DeliveryRefused("the run was removed from MLflow")
-        target = Target(
-            run_id=run_id,
-            experiment_id=place.experiment_id,
-            artifact_uri=row.artifact_uri,
-            draft=draft,
-        )
-        files.store({row.artifact_uri: files.encoded(draft)})
-        try:
-            with self._database.writing() as connection:
-                self._replace(connection, target)
-        except RowsRefused as error:
-            raise DeliveryRefused(f"MLflow's database refuses a row: {error}") from error
+        refusal = self.deliver([draft], {draft.prediction_id: run_id})[draft.prediction_id]
+        if refusal is not None:
+            raise refusal
 
     def look_for(self, ids: Iterable[PredictionId]) -> Mapping[PredictionId, tuple[Seen, ...]]:
         """Return the active runs tagged with each id, the one to keep first."""
@@ -186,29 +177,39 @@ class BulkRuns:
         query = there.where(t.runs.c.run_uuid.in_([target.run_id for target in targets]))
         stages = {row.run_uuid: row.lifecycle_stage for row in connection.execute(query)}
         new = [target for target in targets if target.run_id not in stages]
-        if new:
-            insert(connection, t.runs, [run_row(target, self._user) for target in new])
-            for name, rows in content_rows(new, self._user).items():
-                insert(connection, getattr(t, name), rows)
-        for target in targets:
-            # Whoever deleted it, the record still stands in the journal.
-            if stages.get(target.run_id) == "deleted":
-                self._replace(connection, target)
+        # Whoever deleted a run of ours, its record still stands in the journal.
+        old = [one for one in targets if one.known or stages.get(one.run_id) == "deleted"]
+        self._remove_content(connection, old)
+        insert(connection, t.runs, [run_row(target, self._user) for target in new])
+        for name, rows in content_rows([*new, *old], self._user).items():
+            insert(connection, getattr(t, name), rows)
 
-    def _replace(self, connection: Connection, target: Target) -> None:
-        """Make a run that exists equal to its draft; tags of people stay."""
+    def _remove_content(self, connection: Connection, targets: Sequence[Target]) -> None:
+        """Make room for what these runs must hold; tags of people stay."""
+        if not targets:
+            return
         t = tables()
-        values = run_row(target, self._user)
-        connection.execute(
-            t.runs.update().where(t.runs.c.run_uuid == values.pop("run_uuid")).values(**values)
-        )
-        for name, rows in content_rows([target], self._user).items():
-            table = getattr(t, name)
-            ours = table.c.key.in_([row["key"] for row in rows] + [TWIN_TAG])
-            connection.execute(table.delete().where(table.c.run_uuid == target.run_id, ours))
-            insert(connection, table, rows)
+        for target in targets:
+            values = run_row(target, self._user)
+            run = t.runs.c.run_uuid == values.pop("run_uuid")
+            connection.execute(t.runs.update().where(run).values(**values))
+        for name, rows in content_rows(targets, self._user).items():
+            column = getattr(t, name).c
+            keys = {row["key"] for row in rows} | {TWIN_TAG}
+            mine = column.run_uuid.in_([target.run_id for target in targets])
+            connection.execute(getattr(t, name).delete().where(mine, column.key.in_(keys)))
 
     # --- reading ------------------------------------------------------------------------
+
+    def _artifact_uris(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return where the files of these active runs are; what was removed is left out."""
+        uris: dict[str, str] = {}
+        if run_ids:
+            t = tables().runs
+            with self._database.reading() as connection:
+                query = t.select().where(t.c.run_uuid.in_(run_ids), t.c.lifecycle_stage == "active")
+                uris = {row.run_uuid: row.artifact_uri for row in connection.execute(query)}
+        return uris
 
     def _find(self, ids: Iterable[PredictionId]) -> dict[PredictionId, list[Row[Any]]]:
         place = ensure(self._database, self._artifacts_path)
@@ -218,7 +219,8 @@ class BulkRuns:
             with self._database.reading() as connection:
                 query = _tagged(place).where(tables().tags.c.value.in_(some))
                 for row in connection.execute(query):
-                    found[PredictionId(row.value)].append(row)
+                    # MySQL compares without regard to case.
+                    found.get(PredictionId(row.value), []).append(row)
         for rows in found.values():
             rows.sort(key=lambda row: (not _whole(row), row.run_uuid))
         return {id: rows for id, rows in found.items() if rows}
@@ -239,12 +241,18 @@ class BulkRuns:
         return content
 
 
-def _target(place: Place, draft: RunDraft) -> Target:
-    run_id = core_ids.run_id(draft.prediction_id)
+def _target(
+    place: Place,
+    draft: RunDraft,
+    known: Mapping[PredictionId, str],
+    uris: Mapping[str, str],
+) -> Target:
+    run_id = known.get(draft.prediction_id, core_ids.run_id(draft.prediction_id))
     return Target(
         run_id=run_id,
+        known=draft.prediction_id in known,
         experiment_id=place.experiment_id,
-        artifact_uri=place.artifact_uri(run_id),
+        artifact_uri=uris.get(run_id) or place.artifact_uri(run_id),
         draft=draft,
     )
 

@@ -42,7 +42,9 @@ class ClientRuns:
         self._opened: tuple[str, str] = ("", "")
         """Run id and artifact URI of the run opened last, which saves asking for it."""
 
-    def deliver(self, drafts: Sequence[RunDraft]) -> Mapping[PredictionId, DeliveryRefused | None]:
+    def deliver(
+        self, drafts: Sequence[RunDraft], known: Mapping[PredictionId, str]
+    ) -> Mapping[PredictionId, DeliveryRefused | None]:
         """Not for this door: MLflow chooses the run ids."""
         raise NotImplementedError
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,7 +14,7 @@ from ddx.core.delivery import UntestedSchema
 from ddx.errors import DdxError, MissingExtra, TrackerUnavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine, Table
+    from sqlalchemy import URL, Connection, Engine
 
 TESTED_REVISIONS = frozenset({"dc11669786a5"})
 """Alembic revisions of MLflow's schema that both doors' runs were compared at. MLflow 3.17."""
@@ -33,8 +32,9 @@ class Database:
 
     def __init__(self, db_uri: str) -> None:
         self._db_uri = db_uri
-        self._inserted = _ANALYZE_EACH
-        """Runs since the last ANALYZE; at first, enough for one soon."""
+        self._inserted = 0
+        """Runs since the last ANALYZE."""
+        self._until_analyze = 1
 
     @property
     def is_sqlite(self) -> bool:
@@ -70,17 +70,21 @@ class Database:
             yield connection
 
     def tend(self, inserted: int) -> None:
-        """Keep the database quick after `inserted` more runs. Raises TrackerUnavailable.
+        """Keep the database quick after `inserted` more runs.
 
         Without statistics SQLite sorts runs by a metric in quadratic time: a click in MLflow's
-        pages then locks the database for minutes. MLflow itself never gathers any.
+        pages then locks the database for minutes. MLflow itself never gathers any. A sample is
+        enough: at 100,000 runs it took 0.1 s, and the sort 0.8 s.
         """
         self._inserted += inserted
-        if self.is_sqlite and self._inserted >= _ANALYZE_EACH:
-            with self._connected(writing=False) as connection:
-                connection.exec_driver_sql("pragma analysis_limit = 1000")
-                connection.exec_driver_sql("analyze")
-            self._inserted = 0
+        if not self.is_sqlite or self._inserted < self._until_analyze:
+            return
+        # Somebody else's long transaction is no reason to fail: the next time is near.
+        with suppress(TrackerUnavailable), self._connected(writing=False) as connection:
+            connection.exec_driver_sql("pragma analysis_limit = 1000")
+            connection.exec_driver_sql("analyze")
+        self._inserted = 0
+        self._until_analyze = min(_ANALYZE_EACH, max(100, 2 * self._until_analyze))
 
     def close(self) -> None:
         """Let go of connections."""
@@ -128,20 +132,6 @@ class Database:
         )
 
 
-def insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that have the same keys."""
-    if not rows:
-        return
-    if connection.dialect.name != "sqlite":
-        connection.execute(table.insert(), list(rows))
-        return
-    # The statement is SQLAlchemy's; its way of binding parameters is left out, which costs
-    # more for the 35 rows of a run than SQLite takes to insert them.
-    statement = table.insert().compile(dialect=connection.dialect, column_keys=list(rows[0]))
-    values = itemgetter(*(statement.positiontup or ()))
-    connection.exec_driver_sql(str(statement), [values(row) for row in rows])
-
-
 def _connect_sqlite(path: str) -> sqlite3.Connection:
     # mode=rw: the file is MLflow's to create, with its tables.
     connection = sqlite3.connect(
@@ -171,7 +161,7 @@ def _with_driver(url: URL) -> URL:
             if name.startswith("mysql"):
                 url = url.update_query_dict({"charset": "utf8mb4"})
             return url
-    raise MissingExtra(f"{url.drivername} needs a driver: pip install {next(iter(drivers))}")
+    raise MissingExtra(f"{url.drivername} needs a driver, as {next(iter(drivers))}")
 
 
 def _timeouts(url: URL) -> dict[str, Any]:

@@ -21,13 +21,14 @@ _DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_TIMEOUT_S),
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 _REFUSALS = frozenset(
     {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
 """A code that would come again. Not among them: BAD_REQUEST, which MLflow also says when its
 database is only busy."""
-_NOT_DONE = frozenset({401, 403, 404, 429})
+_NOT_DONE = frozenset({401, 403, 404})
 """Statuses of a request that MLflow, or what stands before it, did not even try."""
 _NEVER_SENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"})
 """urllib3's errors from before the first byte of a request."""

@@ -23,6 +23,8 @@ class Target:
     experiment_id: int
     artifact_uri: str
     draft: RunDraft
+    known: bool
+    """It exists, and is made equal to its draft."""
 
 
 def run_row(target: Target, user: str) -> Row:

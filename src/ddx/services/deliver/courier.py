@@ -186,7 +186,7 @@ class Courier:
 
     def _deliver(self, delivery: Delivery, draft: RunDraft, progress: Progress) -> None:
         try:
-            refusal = self._runs.deliver([draft])[delivery.prediction_id]
+            refusal = self._runs.deliver([draft], {})[delivery.prediction_id]
         except TrackerUnavailable as error:
             self._setback(delivery, error)
             return

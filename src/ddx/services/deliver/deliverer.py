@@ -234,30 +234,40 @@ class Deliverer:
             return None
 
     def _deliver(self, place: Place, items: Sequence[_Item], progress: Progress) -> None:
+        """Bring these into MLflow, but for those that are whole there already."""
         doubtful = [item.id for item in items if item.seq <= place.look_below]
         found = self._runs.look_for(doubtful) if doubtful else {}
-        if self._runs.chooses_ids:
-            new = [item for item in items if item.id not in found]
-            self._deliver_together(place.journal_id, new, progress)
+        missing = []
         for item in items:
-            note = self._courier.new(place.journal_id, item.seq, item.id)
-            if item.id not in found:
-                if not self._runs.chooses_ids:
-                    self._courier.create(note, item.draft, progress)
-            elif found[item.id][0].whole and item.seq > place.resend_below:
-                self._courier.discard(found[item.id][1:])
+            seen = found.get(item.id, ())
+            self._courier.discard(seen[1:])
+            if seen and seen[0].whole and item.seq > place.resend_below:
                 progress.acknowledged += 1
             else:
+                missing.append(item)
+        if self._runs.chooses_ids:
+            known = {id: seen[0].run_id for id, seen in found.items()}
+            self._deliver_together(place.journal_id, missing, known, progress)
+            return
+        for item in missing:
+            note = self._courier.new(place.journal_id, item.seq, item.id)
+            if item.id in found:
                 self._state.take(note)
-                self._courier.adopt(note, found[item.id], item.draft, progress)
+                self._courier.adopt(note, found[item.id][:1], item.draft, progress)
+            else:
+                self._courier.create(note, item.draft, progress)
 
     def _deliver_together(
-        self, journal_id: str, items: Sequence[_Item], progress: Progress
+        self,
+        journal_id: str,
+        items: Sequence[_Item],
+        known: Mapping[PredictionId, str],
+        progress: Progress,
     ) -> None:
         if not items:
             return
         self._at("opened")
-        results = self._runs.deliver([item.draft for item in items])
+        results = self._runs.deliver([item.draft for item in items], known)
         self._at("sent")
         for item in items:
             refusal = results[item.id]
