@@ -26,14 +26,14 @@ def program(name: str) -> str:
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = shutil.which(name) or (str(installed[-1]) if installed else None)
     if found is None:
-        pytest.skip(f"PostgreSQL: no {name} here")
+        pytest.skip(f"needs PostgreSQL: no {name} here")
     return found
 
 
 @pytest.fixture(scope="module")
 def db_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of its own, with MLflow's tables."""
-    pytest.importorskip("psycopg", reason="PostgreSQL: no psycopg here")
+    pytest.importorskip("psycopg", reason="needs psycopg")
     mlflow_utils = pytest.importorskip("mlflow.store.db.utils")
     initdb, pg_ctl = program("initdb"), program("pg_ctl")
     folder, port = Path(tmp_path_factory.mktemp("postgres")), a_free_port()
