@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from tests.services.test_deliver import MOMENTS, PowerCut, World
+from tests.deliver_world import MOMENTS, PowerCut, World
 from tests.tracking_server import Tracking
 
 from ddx.adapters.memory_runs import MemoryDeliveryState

@@ -94,15 +94,20 @@ def test_what_is_decoded_equals_what_was_encoded(record: Any) -> None:
 
 @given(predictions)
 def test_the_artifact_record_json_holds_the_whole_record_and_its_digest(record: Any) -> None:
-    again, digest = codec.read_record_json(codec.record_json(record))
+    line = codec.encode(record)
+    again, digest = codec.read_record_json(codec.record_json(line))
     assert again == record
-    assert digest == codec.digest(record)
+    assert digest == codec.digest(line)
+
+
+def digest_of(record: Prediction) -> str:
+    return codec.digest(codec.encode(record))
 
 
 def test_a_changed_record_has_another_digest() -> None:
     record = finished()
-    assert codec.digest(record) != codec.digest(replace(record, salt="11" * 16))
-    assert codec.digest(record) != codec.digest(replace(record, instance="other"))
+    assert digest_of(record) != digest_of(replace(record, salt="11" * 16))
+    assert digest_of(record) != digest_of(replace(record, instance="other"))
 
 
 def test_a_record_of_a_newer_program_is_refused() -> None:

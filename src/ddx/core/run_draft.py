@@ -5,13 +5,12 @@ A pure function: the same record gives the same draft, so sending it again chang
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddx.core.codec import encode
+from ddx.core.codec import digest, encode, record_json
 from ddx.core.record import (
     Answered,
     Completion,
@@ -55,7 +54,6 @@ def draft(prediction: Prediction) -> RunDraft:
         raise ValueError(f"{prediction.id} has no outcome yet")
     # Encoding is the larger part of making a draft, so it is done once.
     line = encode(prediction)
-    digest = hashlib.sha256(line.encode()).hexdigest()
     start_ms = epoch_ms(prediction.received_at)
     duration_s = completion.duration_s
     return RunDraft(
@@ -65,8 +63,8 @@ def draft(prediction: Prediction) -> RunDraft:
         end_ms=None if duration_s is None else start_ms + round(duration_s * 1000),
         params=_params(prediction, completion),
         metrics=_metrics(completion),
-        tags=_tags(prediction, completion, digest),
-        files=_files(prediction, completion, _record_json(line, digest)),
+        tags=_tags(prediction, completion, digest(line)),
+        files=_files(prediction, completion, record_json(line)),
     )
 
 
@@ -151,13 +149,6 @@ def _files(prediction: Prediction, completion: Completion, record: str) -> dict[
         "record.json": record,
     }
     return {name: text for name, text in texts.items() if text is not None}
-
-
-def _record_json(line: str, digest: str) -> str:
-    """Return record.json, which codec.read_record_json reads: the digest is that of its
-    second line, as it stands there.
-    """
-    return f'{{"digest": "{digest}", "record":\n{line}\n}}\n'
 
 
 def _coded_case(prediction: Prediction) -> str:

@@ -114,13 +114,24 @@ def raw_output(index: Index, ranking: Ranking | None, top: int) -> str:
     )
 
 
+def _in_words(probability: float | None) -> str:
+    """Say a probability as people read it.
+
+    >>> _in_words(0.123), _in_words(0.0008), _in_words(None)
+    (' (probability 12%)', ' (probability below 1%)', '')
+    """
+    if probability is None:
+        return ""
+    return f" (probability {probability:.0%})" if probability >= 0.01 else " (probability below 1%)"
+
+
 def _conclusion(
     index: Index, case: Case, ranking: Ranking, first: str, probability: float | None
 ) -> str:
     text = (
         f"Of {len(ranking.order):,} diseases compared on {len(case.present)} present and "
-        f"{len(case.absent)} absent findings, {first} fits best (probability "
-        f"{probability or 0.0:.0%})."
+        f"{len(case.absent)} absent findings, {first} fits best"
+        f"{_in_words(probability)}."
     )
     return text + (
         " The knowledge is the Human Phenotype Ontology's, release "
