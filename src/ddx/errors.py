@@ -205,6 +205,26 @@ class DeliveryRefused(DdxError):
     advice = "`ddx doctor` names the record; it is kept in the journal."
 
 
+class AnswerLost(TrackerUnavailable):
+    """MLflow may have done what it was asked, or may still do it: its answer was not seen."""
+
+    code = "mlflow_answer_lost"
+
+
+class UntestedSchema(TrackerUnavailable):
+    """MLflow's database has a form that direct insertion was not tested with."""
+
+    code = "mlflow_schema_untested"
+    advice = 'Set delivery = "client", or update this program.'
+
+
+class DeliveryInUse(DdxError):
+    """Another process delivers from this data folder."""
+
+    code = "delivery_in_use"
+    advice = "One deliverer serves all journals of a data folder: leave it to that."
+
+
 # --- commands ---------------------------------------------------------------------------
 
 
@@ -227,3 +247,10 @@ class ServerNotReady(DdxError):
 
     code = "not_ready"
     advice = "Its log file says why."
+
+
+class FilesInUse(DdxError):
+    """Another program has files open that would be deleted."""
+
+    code = "files_in_use"
+    advice = "Stop that program, then run `ddx reset` again. Nothing was deleted."

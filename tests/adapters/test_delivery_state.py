@@ -12,7 +12,8 @@ import pytest
 from tests.make import an_id
 
 from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
-from ddx.core.delivery import Delivery, DeliveryInUse, Place, State
+from ddx.core.delivery import Delivery, Place, State
+from ddx.errors import DeliveryInUse
 
 
 def a_delivery(seq: int = 1, **changes: object) -> Delivery:

@@ -12,9 +12,8 @@ from tests.make import finished
 from tests.tracking_server import Stores
 
 from ddx.adapters.mlflow_runs import BulkRuns, database, files
-from ddx.core.delivery import UntestedSchema
 from ddx.core.run_draft import RunDraft, draft
-from ddx.errors import TrackerUnavailable
+from ddx.errors import TrackerUnavailable, UntestedSchema
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from tests.make import finished
 from tests.tracking_server import a_free_port
 
 from ddx.adapters.mlflow_runs import ClientRuns, experiment
-from ddx.core.delivery import AnswerLost
 from ddx.core.run_draft import EXPERIMENT, draft
-from ddx.errors import DeliveryRefused, TrackerUnavailable
+from ddx.errors import AnswerLost, DeliveryRefused, TrackerUnavailable
 
 pytest.importorskip("mlflow", reason="needs the extra `tracking`")
 EXPERIMENT_ANSWER = {

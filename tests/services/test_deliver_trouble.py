@@ -7,10 +7,10 @@ import pytest
 from tests.deliver_world import PowerCut, World, by_id
 
 from ddx.adapters.memory_runs import MemoryRun, MemoryRuns
-from ddx.core.delivery import AnswerLost, State
+from ddx.core.delivery import State
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft, draft
-from ddx.errors import TrackerUnavailable
+from ddx.errors import AnswerLost, TrackerUnavailable
 from ddx.ports import DeliveryState
 
 DOORS = pytest.mark.parametrize("chooses_ids", [False, True], ids=["their ids", "our ids"])

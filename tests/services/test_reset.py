@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from ddx.services.reset import Done, FilesInUse, Loss, Plan, plan, reset
+from ddx.errors import FilesInUse
+from ddx.services.reset import Done, Loss, Plan, plan, reset
 
 JOURNALS = Loss(what="journals (2 events)", place="ddx_data", size_bytes=10)
 RUNS = Loss(what="MLflow's runs (1)", place="mlflow.db", size_bytes=20)

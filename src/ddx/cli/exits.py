@@ -43,6 +43,9 @@ EXIT_CODE: dict[str, int] = {
     "bad_checkpoint": 36,
     "mlflow_unavailable": 40,
     "delivery_refused": 41,
+    "mlflow_answer_lost": 40,
+    "mlflow_schema_untested": 42,
+    "delivery_in_use": 43,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

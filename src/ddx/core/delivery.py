@@ -12,27 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ddx.core.record import PredictionId
-from ddx.errors import DdxError, TrackerUnavailable
-
-
-class AnswerLost(TrackerUnavailable):
-    """MLflow may have done what it was asked, or may still do it: its answer was not seen."""
-
-    code = "mlflow_answer_lost"
-
-
-class UntestedSchema(TrackerUnavailable):
-    """MLflow's database has a form that direct insertion was not tested with."""
-
-    code = "mlflow_schema_untested"
-    advice = 'Set delivery = "client", or update this program.'
-
-
-class DeliveryInUse(DdxError):
-    """Another process delivers from this data folder."""
-
-    code = "delivery_in_use"
-    advice = "One deliverer serves all journals of a data folder: leave it to that."
 
 
 class State(StrEnum):

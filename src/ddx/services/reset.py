@@ -6,14 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ddx.errors import DdxError
-
-
-class FilesInUse(DdxError):
-    """Another program has files open that would be deleted."""
-
-    code = "files_in_use"
-    advice = "Stop that program, then run `ddx reset` again. Nothing was deleted."
+from ddx.errors import FilesInUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

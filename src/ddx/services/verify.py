@@ -9,7 +9,7 @@ from ddx.core.chain import Checkpoint, Kind, Walk
 from ddx.core.compare import Difference, Fault, differences
 from ddx.core.record import Prediction, PredictionId
 from ddx.core.run_draft import draft
-from ddx.errors import JournalDamaged
+from ddx.errors import JournalDamaged, PredictionNotFound
 from ddx.ports import JournalReader, Runs
 
 WINDOW = 500
@@ -124,7 +124,7 @@ class Verifier:
         for id in ids:
             try:
                 found = journal.predictions([id])
-            except JournalDamaged as error:
+            except (JournalDamaged, PredictionNotFound) as error:
                 report.differences.append(
                     Difference(fault=Fault.PAYLOAD, where=id, what=str(error))
                 )

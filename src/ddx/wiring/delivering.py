@@ -16,9 +16,8 @@ from ddx.adapters.sqlite_journal.store import Paths
 from ddx.adapters.system import SystemClock, luck
 from ddx.core import ids
 from ddx.core.chain import Checkpoint
-from ddx.core.delivery import UntestedSchema
 from ddx.core.record import PredictionId
-from ddx.errors import DdxError, TrackerUnavailable
+from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
 from ddx.ports import JournalReader, Runs
 from ddx.services.admission import Backlog
 from ddx.services.deliver import Deliverer, undelivered

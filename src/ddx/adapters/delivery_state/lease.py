@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ddx.core.delivery import DeliveryInUse
+from ddx.errors import DeliveryInUse
 
 
 class Lease:

@@ -15,10 +15,9 @@ from ddx.adapters.mlflow_runs.library import tables
 from ddx.adapters.mlflow_runs.place import Place, ensure
 from ddx.adapters.mlflow_runs.rows import Target, content_rows, run_row
 from ddx.core import ids as core_ids
-from ddx.core.delivery import UntestedSchema
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft
-from ddx.errors import DeliveryRefused
+from ddx.errors import DeliveryRefused, UntestedSchema
 from ddx.ports import FoundRun, Seen
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ddx.core.delivery import UntestedSchema
-from ddx.errors import DdxError, MissingExtra, TrackerUnavailable
+from ddx.errors import DdxError, MissingExtra, TrackerUnavailable, UntestedSchema
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
 
-from ddx.core.delivery import AnswerLost
-from ddx.errors import DdxError, DeliveryRefused, MissingExtra, TrackerUnavailable
+from ddx.errors import AnswerLost, DdxError, DeliveryRefused, MissingExtra, TrackerUnavailable
 
 REQUEST_TIMEOUT_S = 30
 """Longer than the 20 s that MLflow waits for a locked SQLite file: then it answers."""

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ddx.core.delivery import AnswerLost, Backoff, Delivery, State
+from ddx.core.delivery import Backoff, Delivery, State
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft, epoch_ms
-from ddx.errors import DeliveryRefused, TrackerUnavailable
+from ddx.errors import AnswerLost, DeliveryRefused, TrackerUnavailable
 from ddx.ports import Clock, DeliveryState, Runs, Seen
 
 log = logging.getLogger("ddx")
