@@ -8,9 +8,9 @@ import uvicorn
 
 from ddx.errors import PortInUse
 from ddx.settings import Settings
-from ddx.web import logs
 from ddx.web.api import create_app
 from ddx.web.state import Server
+from ddx.wiring.serving import set_up_logs
 
 
 def serve(settings: Settings) -> None:
@@ -18,7 +18,7 @@ def serve(settings: Settings) -> None:
 
     Raises PortInUse before anything is opened.
     """
-    logs.set_up(settings.log_level)
+    set_up_logs(settings)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

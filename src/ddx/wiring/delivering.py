@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
+from ddx.adapters import http_probe, logs
 from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
 from ddx.adapters.ed25519 import Ed25519Signer
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
@@ -61,6 +62,7 @@ def deliver(settings: Settings, *, once: bool, dry_run: bool, rebuild: bool) -> 
     Raises DeliveryInUse where another process delivers, TrackerUnavailable with `once`.
     """
     stop = threading.Event()
+    logs.set_up(settings.log_level)
     if not once and not dry_run:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -99,27 +101,30 @@ def door(settings: Settings, stop: threading.Event) -> Runs:
     """
     from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
 
-    user = _user()
+    user, why = _user(), ""
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
         ours = settings.artifacts_path if not settings.tracking_uri else None
         return ClientRuns(settings.mlflow_uri, ours, user)
     bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user)
     for _ in range(DOOR_TRIES):
+        # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
+        # schema in the middle of that is no reason to take the other door.
+        answers = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
         try:
             bulk.check()
-        except UntestedSchema as error:
-            if settings.delivery == "bulk":
+        except (TrackerUnavailable, UntestedSchema) as error:
+            untested = isinstance(error, UntestedSchema)
+            if untested and settings.delivery == "bulk":
                 raise
-            log.warning("client door", extra={"event": "client_door", "why": str(error)})
-            break
-        except TrackerUnavailable:
-            if stop.wait(DOOR_WAIT_S):
-                return bulk
+            why = str(error)
+            if untested and answers:
+                break
         else:
             return bulk
-    else:
-        log.warning("client door", extra={"event": "client_door", "why": "no database in time"})
+        if stop.wait(DOOR_WAIT_S):
+            return bulk
+    log.warning("client door", extra={"event": "client_door", "why": why})
     bulk.close()
     return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user)
 

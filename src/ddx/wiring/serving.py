@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ddx import __version__
+from ddx.adapters import logs
 from ddx.core.record import EngineAnswer, Prediction, Request
 from ddx.core.registry import EngineKind, Model
 from ddx.errors import MissingExtra
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from ddx.adapters.knowledge import KnowledgeEngine
 
 T = TypeVar("T")
+
+
+def set_up_logs(settings: Settings) -> None:
+    """Log to standard error, as JSON lines without patient text."""
+    logs.set_up(settings.log_level)
 
 
 def registry(settings: Settings) -> Registry:
