@@ -49,6 +49,7 @@ class BulkRuns:
         """Return where this door can be used. Raises UntestedSchema where the client door must
         be, TrackerUnavailable where the database is not there yet, MissingExtra.
         """
+        tables()  # Loaded now, while MLflow starts too: the first record would wait seconds.
         revision = self._database.revision()
         if revision not in TESTED_REVISIONS:
             raise UntestedSchema(f"MLflow's schema has revision {revision}, which is untested")

@@ -33,7 +33,9 @@ class ClientRuns:
     def __init__(self, tracking_uri: str, artifacts_path: str | None, user: str) -> None:
         """`artifacts_path` is where a new experiment keeps its files, in the layout of MLflow's
         server; None leaves that to the server. `user` is shown as the runs' user.
+        Loads MLflow's client, in seconds. Raises MissingExtra.
         """
+        mlflow()
         self._tracking_uri = tracking_uri
         self._user = user
         self._made: Any = None
