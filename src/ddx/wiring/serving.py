@@ -83,8 +83,9 @@ def admission(settings: Settings) -> Admission:
     )
     from ddx.wiring.delivering import backlog
 
-    look = Backlog if settings.journal == "memory" else partial(backlog, settings)
-    return Admission(limits, partial(free_bytes, settings.data), look)
+    if settings.journal == "memory":
+        return Admission(limits, partial(free_bytes, settings.home), Backlog)
+    return Admission(limits, partial(free_bytes, settings.data), partial(backlog, settings))
 
 
 class Engines:
