@@ -59,8 +59,8 @@ def wrk(url: str, connections: int, seconds: float) -> Load:
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     return Load(
         per_second=float(_found(r"Requests/sec:\s+([\d.]+)", text)),
-        p50_ms=_milliseconds(_found(r"50%\s+(\S+)", text)),
-        p99_ms=_milliseconds(_found(r"99%\s+(\S+)", text)),
+        p50_ms=_milliseconds(_found(r"(?m)^ +50%\s+(\S+)", text)),
+        p99_ms=_milliseconds(_found(r"(?m)^ +99%\s+(\S+)", text)),
         refused=int(refused.group(1)) if refused else 0,
     )
 

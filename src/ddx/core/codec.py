@@ -81,9 +81,7 @@ def read_record_json(text: str) -> tuple[Prediction, str]:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(
-        value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")
-    )
+    return _encoder().encode(value)
 
 
 def _plain(value: Any) -> dict[str, Any] | str:
@@ -106,6 +104,13 @@ def _members(value: Any) -> dict[str, Any]:
 @cache
 def _names(cls: type) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cls))
+
+
+@cache
+def _encoder() -> json.JSONEncoder:
+    return json.JSONEncoder(
+        default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 @cache

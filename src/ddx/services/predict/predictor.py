@@ -1,4 +1,4 @@
-"""Answer one request: keep it, ask the engine, keep the outcome, and only then reply."""
+"""One request from its acceptance to its kept outcome."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from ddx.errors import (
     UnknownPrompt,
 )
 from ddx.ports import Claim, Clock, Engine, Held, Journal
+from ddx.services.predict.handover import Handover
 
 log = logging.getLogger("ddx")
 DEADLINE_GRACE_S = 2.0
@@ -92,6 +93,7 @@ class Predictor:
         self._max_running = max_running
         self._at = at
         self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
+        self._written = Handover()
 
     @property
     def running(self) -> int:
@@ -152,7 +154,7 @@ class Predictor:
         self._running[prediction.id] = waited_for
         try:
             claim = _claim(prediction)
-            kept = await asyncio.wrap_future(self._journal.accept(prediction, claim))
+            kept = await self._written(self._journal.accept(prediction, claim))
             if isinstance(kept, Held):
                 return kept
             self._at("accepted")
@@ -183,7 +185,7 @@ class Predictor:
             raise
         self._at("answered")
         prediction = self._complete(prediction, answer, started_s)
-        await asyncio.wrap_future(self._journal.finish(prediction))
+        await self._written(self._journal.finish(prediction))
         self._at("kept")
         return prediction
 
@@ -228,7 +230,7 @@ class Predictor:
         if record is not None and record.completion is None:
             # Accepted, but its outcome could not be kept: nobody was told one.
             try:
-                await asyncio.wrap_future(self._journal.finish(record.completed(INTERRUPTION)))
+                await self._written(self._journal.finish(record.completed(INTERRUPTION)))
             except AlreadyFinished:
                 record = await asyncio.to_thread(self._journal.find, id)
         answered = record is not None and isinstance(record.outcome, Answered | Declined)
