@@ -17,28 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.load import Load, fdatasync_ms, free_port, process, wrk
-
-QUIET = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "MLFLOW_ENABLE_AI_GATEWAY": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
-}
-
-
-@contextmanager
-def mlflow_server(home: Path) -> Iterator[str]:
-    """MLflow on SQLite, one worker; yield its address."""
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{home}/mlflow.db"),
-        *("--default-artifact-root", str(home / "artifacts")),
-    ]
-    address = f"http://127.0.0.1:{port}"
-    with process(command, f"{address}/health", QUIET, home / "mlflow.log"):
-        yield address
+from bench.tracking import QUIET, mlflow_server
 
 
 @contextmanager
@@ -130,8 +109,9 @@ def report(
         added = median(results["durable", count], "p50_ms") - median(
             results["memory", count], "p50_ms"
         )
+        beside = f"{durable / guide:.0f} x" if guide else "without end beside"
         print(
-            f"{count:>4}  ratio    {durable / memory:.2f} x memory, {durable / guide:.0f} x the"
+            f"{count:>4}  ratio    {durable / memory:.2f} x memory, {beside} the"
             f" guide's design; p50 adds {added:.2f} ms = {added / sync_ms:.1f} syncs"
         )
 
