@@ -254,3 +254,10 @@ class FilesInUse(DdxError):
 
     code = "files_in_use"
     advice = "Stop that program, then run `ddx reset` again. Nothing was deleted."
+
+
+class BadPack(DdxError):
+    """A file of a knowledge pack is not as its form says."""
+
+    code = "bad_pack"
+    advice = "Correct the named place; docs/condition-packs.md shows the form of the file."

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from ddx.adapters.knowledge import KnowledgeEngine
-from ddx.core.record import Answered, Declined, EngineAnswer, Failed, Findings, Request
+from ddx.core.record import (
+    Answered,
+    Declined,
+    EngineAnswer,
+    Failed,
+    Findings,
+    Request,
+    Setting,
+)
 from ddx.ports import Engine, Terminology
 
 MARFAN = Request(
@@ -154,10 +162,46 @@ def test_it_names_its_sources_their_version_and_their_licence(engine: KnowledgeE
     assert "Human Phenotype Ontology Consortium" in described.licence
     assert described.version in described.licence
     assert described.counts["diseases"] > 10_000
-    assert set(described.source_digests) == {"hp.obo", "phenotype.hpoa"}
+    assert {"hp.obo", "phenotype.hpoa", "common/manifest.toml"} <= set(described.source_digests)
+    assert any("not clinically reviewed" in source for source in described.sources)
+    assert described.counts["DDX_profiles"] >= 350
 
 
 def test_it_starts_from_its_cache_with_the_same_index(
     engine: KnowledgeEngine, cache_dir: Path
 ) -> None:
     assert KnowledgeEngine.open(cache_dir).describe() == engine.describe()
+
+
+MALARIA = Request(
+    case=(
+        "A 30-year-old farmer with high fever, shaking chills and sweating for five days, with "
+        "headache and vomiting. The spleen is palpable."
+    ),
+    model_name="knowledge",
+)
+
+
+async def test_common_disease_leads_in_primary_care_and_says_who_wrote_it(
+    engine: KnowledgeEngine,
+) -> None:
+    outcome = (await engine.ask(MALARIA, 10.0)).outcome
+    assert isinstance(outcome, Answered)
+    first = outcome.diagnoses[0]
+    assert first.name == "Malaria"
+    assert first.urgency == "urgent"
+    assert first.next_steps
+    assert {code.system for code in first.codes} >= {"MONDO", "ICD-10"}
+    assert "not clinically reviewed" in first.clinical_relevance
+
+
+async def test_the_setting_decides_between_common_and_rare(engine: KnowledgeEngine) -> None:
+    asked = [
+        (await engine.ask(replace(MALARIA, setting=setting), 10.0)).outcome
+        for setting in (Setting.PRIMARY_CARE, Setting.GENETICS)
+    ]
+    known = []
+    for outcome in asked:
+        assert isinstance(outcome, Answered)
+        known.append(sum(one.urgency is not None for one in outcome.diagnoses))
+    assert known[0] > known[1]

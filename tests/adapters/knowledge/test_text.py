@@ -29,7 +29,7 @@ def said(index: Index, text: str) -> tuple[set[str], set[str]]:
     [
         ("He has had seizures.", "Seizure"),
         ("Complains of a sore throat", "Pharyngalgia"),
-        ("pain in his upper abdomen", "Abdominal pain"),
+        ("pain in his upper abdomen", "Epigastric pain"),
         ("low set ears", "Low-set ears"),
         ("short of breath since Monday", "Dyspnea"),
         ("marked diarrhoea", "Diarrhea"),

@@ -11,7 +11,7 @@ from ddx.adapters.knowledge.explain import Explainer
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.questions import questions
 from ddx.adapters.knowledge.ranking import Ranking, Weights
-from ddx.core.record import Answered, Declined, Request
+from ddx.core.record import Answered, Declined, Diagnosis, Request, Setting
 
 RAW_LENGTH = 50
 """At least so many diseases are kept of the raw ranking."""
@@ -55,12 +55,12 @@ def answered(
 ) -> Answered:
     """Return the differential, as long as was asked for."""
     diagnoses = tuple(
-        explainer.diagnosis(case, request.case, ranking, int(disease))
+        explainer.diagnosis(case, request, ranking, int(disease))
         for disease in ranking.order[: request.top_differential]
     )
     return Answered(
         diagnoses=diagnoses,
-        conclusion=_conclusion(index, case, ranking, diagnoses[0].name, diagnoses[0].probability),
+        conclusion=_conclusion(index, case, ranking, diagnoses[0], request.setting),
         further_questions=questions(index, case, ranking),
         missing_information=missing(case),
     )
@@ -126,16 +126,18 @@ def _in_words(probability: float | None) -> str:
 
 
 def _conclusion(
-    index: Index, case: Case, ranking: Ranking, first: str, probability: float | None
+    index: Index, case: Case, ranking: Ranking, first: Diagnosis, setting: Setting
 ) -> str:
-    text = (
+    if setting is Setting.GENETICS:
+        rates = "each disease is taken as equally common beforehand"
+    else:
+        rates = f"base rates are those of {setting.value.replace('_', ' ')}, roughly estimated"
+    return (
         f"Of {len(ranking.order):,} diseases compared on {len(case.present)} present and "
-        f"{len(case.absent)} absent findings, {first} fits best"
-        f"{_in_words(probability)}."
-    )
-    return text + (
-        " The knowledge is the Human Phenotype Ontology's, release "
-        f"{index.version}: mostly rare diseases, each taken as equally common beforehand."
+        f"{len(case.absent)} absent findings, {first.name} fits best"
+        f"{_in_words(first.probability)}. The knowledge is the Human Phenotype Ontology's, "
+        f"release {index.version} (mostly rare diseases), and this project's own on common "
+        f"conditions (not clinically reviewed); {rates}."
     )
 
 

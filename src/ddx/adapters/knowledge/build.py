@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ddx.adapters.knowledge.care import care_arrays, care_strings
 from ddx.adapters.knowledge.model import PHENOTYPE, Annotation, Disease, Ontology
 from ddx.adapters.knowledge.names import name_key
 from ddx.adapters.knowledge.phrases import phrase_arrays
@@ -26,7 +27,7 @@ Arrays = dict[str, Any]
 
 def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arrays]:
     """Return the arrays and the strings of an index."""
-    ids = sorted(_below(ontology, PHENOTYPE))
+    ids = sorted(_below(ontology, PHENOTYPE) | ontology.findings)
     row = {id: place for place, id in enumerate(ids)}
     ancestors = _ancestors(ontology, ids, row)
     findings = [_findings(disease, ontology, row) for disease in diseases]
@@ -36,6 +37,7 @@ def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arra
         **_annotation_arrays(findings),
         "onset_years": np.array([_earliest(disease) for disease in diseases], np.float32),
         "x_recessive": np.array([_x_recessive(disease) for disease in diseases], np.bool_),
+        **care_arrays(diseases),
     }
     references = sorted({item.reference for found in findings for item in found.values()})
     numbered = {reference: place for place, reference in enumerate(references)}
@@ -51,9 +53,14 @@ def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arra
         "diseases": [
             {
                 "name": disease.name,
-                "codes": [[one.id, one.name] for one in disease.profiles],
+                "codes": [
+                    [id, name]
+                    for one in disease.profiles
+                    for id, name in ((one.id, one.name), *one.codes)
+                ],
                 "keys": _name_keys(disease),
             }
+            | care_strings(disease)
             for disease in diseases
         ],
         "references": references,

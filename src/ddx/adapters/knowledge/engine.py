@@ -23,7 +23,9 @@ from ddx.adapters.knowledge.explain import Explainer
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.merge import merge, source_of
 from ddx.adapters.knowledge.names import NameIndex
+from ddx.adapters.knowledge.pack import COMMON, load_pack, pack_digests
 from ddx.adapters.knowledge.ranking import Ranker
+from ddx.adapters.knowledge.schema import read_manifest
 from ddx.adapters.knowledge.sources import Sources, read_hpoa, read_obo
 from ddx.adapters.knowledge.text import read_text
 from ddx.core.record import Code, EngineAnswer, Failed, Request
@@ -74,14 +76,22 @@ class KnowledgeEngine:
         Raises MissingExtra where the package that carries the HPO is not installed.
         """
         sources = Sources.installed()
-        digests = sources.digests()
+        files = {f"{COMMON.name}/{name}": hash for name, hash in pack_digests(COMMON).items()}
+        digests = sources.digests() | files
 
         def from_sources() -> tuple[dict[str, Any], dict[str, Any], str]:
             ontology = read_obo(sources.obo)
-            return *build(ontology, merge(read_hpoa(sources.hpoa))), ontology.version
+            pack = load_pack(COMMON, ontology)
+            diseases = merge((*read_hpoa(sources.hpoa), *pack.profiles()))
+            return *build(pack.extend(ontology), diseases), ontology.version
 
         index = load_or_build(cache_dir, digests, from_sources)
-        names = (f"{sources.package}: hp.obo", f"{sources.package}: phenotype.hpoa")
+        manifest = read_manifest(COMMON / "manifest.toml")
+        names = (
+            f"{sources.package}: hp.obo",
+            f"{sources.package}: phenotype.hpoa",
+            f"pack {manifest.name} {manifest.version}: {manifest.label} {manifest.licence}.",
+        )
         return cls(index, names, digests)
 
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
@@ -99,7 +109,7 @@ class KnowledgeEngine:
     def answer(self, request: Request) -> EngineAnswer:
         """Answer now, in this thread: some milliseconds."""
         index, case = self._index, self._read(request)
-        ranking = self._ranker.rank(case) if is_enough(index, case) else None
+        ranking = self._ranker.rank(case, request.setting) if is_enough(index, case) else None
         return EngineAnswer(
             outcome=(
                 declined(case)

@@ -12,7 +12,7 @@ from ddx.adapters.knowledge.case import Case, Finding
 from ddx.adapters.knowledge.merge import source_of
 from ddx.adapters.knowledge.ranking import Ranker, Ranking
 from ddx.core.differential import likelihood_of
-from ddx.core.record import Code, Diagnosis, Evidence
+from ddx.core.record import Code, Diagnosis, Evidence, Request
 
 SUPPORTS = 1.5
 """A finding counts as support from this likelihood ratio on."""
@@ -41,10 +41,11 @@ class Explainer:
         self._ranker = ranker
         self._index = ranker.index
 
-    def diagnosis(self, case: Case, text: str, ranking: Ranking, disease: int) -> Diagnosis:
+    def diagnosis(self, case: Case, request: Request, ranking: Ranking, disease: int) -> Diagnosis:
         """Return the entry of one disease."""
-        weighed = self._weigh(case, text, disease)
+        weighed = self._weigh(case, request, disease)
         probability = float(ranking.probabilities[disease])
+        care = self._index.care(disease)
         return Diagnosis(
             name=self._index.disease_name(disease),
             likelihood=likelihood_of(probability),
@@ -54,23 +55,25 @@ class Explainer:
             contradicting=tuple(weighed.contradicting),
             clinical_relevance=self._relevance(case, weighed, disease),
             lack_of_fit=self._lack_of_fit(case, weighed, disease),
+            urgency=care.get("urgency"),
+            next_steps=tuple(care.get("next_steps", ())),
         )
 
     def codes(self, disease: int) -> tuple[Code, ...]:
         """Return the codes of a disease: of this one only, and at most one in each system."""
         return tuple(
-            Code(system=source_of(id), code=id, display=name)
+            Code(system=source_of(id), code=id.removeprefix("ICD-10:"), display=name)
             for id, name in self._index.disease_codes(disease)
             if source_of(id) in _SYSTEMS
         )
 
-    def _weigh(self, case: Case, text: str, disease: int) -> _Weighed:
-        weighed = _Weighed()
+    def _weigh(self, case: Case, request: Request, disease: int) -> _Weighed:
+        weighed, text, setting = _Weighed(), request.case, request.setting
         described = self._index.above_annotations(disease)
         denied = self._ranker.weights.denied
         for finding in case.present:
             source = self._source(finding.term, disease, described)
-            log_ratio = self._ranker.present_ratio(finding.term, disease)
+            log_ratio = self._ranker.present_ratio(finding.term, disease, setting)
             ratio = math.exp(log_ratio)
             evidence = self._evidence(finding, text, ratio, source)
             if ratio >= SUPPORTS:
@@ -82,7 +85,7 @@ class Explainer:
         for finding in case.absent:
             if self._index.probability(finding.term, disease) >= EXPECTED:
                 source = self._source(finding.term, disease, described)
-                ratio = math.exp(self._ranker.absent_ratio(finding.term, disease))
+                ratio = math.exp(self._ranker.absent_ratio(finding.term, disease, setting))
                 weighed.contradicting.append(
                     self._evidence(finding, text, ratio, source, prefix="no ")
                 )
@@ -122,15 +125,23 @@ class Explainer:
 
     def _relevance(self, case: Case, weighed: _Weighed, disease: int) -> str:
         if not weighed.supporting:
-            return "No finding of the case is typical of this disease."
+            return "No finding of the case is typical of this disease." + self._of_care(disease)
         named = [
             _with_share(item.finding, self._share(item, disease))
             for item in weighed.supporting[:_NAMED]
         ]
         return (
             f"{len(weighed.supporting)} of {len(case.present)} findings speak for it: "
-            f"{_and(named)}."
+            f"{_and(named)}." + self._of_care(disease)
         )
+
+    def _of_care(self, disease: int) -> str:
+        """What a pack adds, and what has to be said of the pack."""
+        care = self._index.care(disease)
+        if not care:
+            return ""
+        flags = f" Red flags: {_and(list(care['red_flags']))}." if care["red_flags"] else ""
+        return f"{flags} {care['label']}"
 
     def _share(self, item: Evidence, disease: int) -> float:
         """Share of patients with a finding; 0.0 where only something akin is described."""

@@ -78,6 +78,10 @@ class Index:
         """Return id and name in each source that describes the disease."""
         return [(id, name) for id, name in self.strings["diseases"][disease]["codes"]]
 
+    def care(self, disease: int) -> Mapping[str, Any]:
+        """Return what a pack of conditions says: label, urgency, red_flags … ; else empty."""
+        return dict(self.strings["diseases"][disease].get("care", {}))
+
     def ancestors(self, term: int) -> tuple[Any, Any]:
         """Return the rows above a term, itself included, and the steps up to each."""
         stretch = slice(*self.arrays["anc_ptr"][term : term + 2])

@@ -43,6 +43,9 @@ class Ontology:
     terms: Mapping[str, Term]
     moved: Mapping[str, str] = field(default_factory=dict)
     """Alternative and replaced ids -> the live id."""
+    findings: frozenset[str] = frozenset()
+    """Terms that are findings although they do not lie below PHENOTYPE: a pack's own, and what
+    it uses of exposures and past history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +68,42 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """What a pack of conditions says besides the findings."""
+
+    label: str
+    """What has to be said with it."""
+    base_rate: Mapping[str, str] = field(default_factory=dict)
+    """Setting -> very_common, common, uncommon, rare, very_rare."""
+    age_years: tuple[float, float] | None = None
+    """When it typically begins."""
+    sex: str | None = None
+    """MALE or FEMALE where only they can have it."""
+    urgency: str | None = None
+    """emergency, urgent or routine."""
+    red_flags: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    confused_with: tuple[str, ...] = ()
+    """Names of other conditions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """A disease as one source describes it."""
 
     id: str
-    """`OMIM:154700`, `ORPHA:558`, `DECIPHER:1`."""
+    """`OMIM:154700`, `ORPHA:558`, `DECIPHER:1`; `DDX:Malaria` for a condition of a pack."""
     name: str
     aliases: tuple[str, ...] = ()
+    codes: tuple[tuple[str, str], ...] = ()
+    """More codes of the same disease, each with its text: `MONDO:0005136`, `ICD-10:B54`."""
     annotations: tuple[Annotation, ...] = ()
     onsets: tuple[str, ...] = ()
     """HPO ids of the times of life when the disease begins."""
     inheritance: tuple[str, ...] = ()
     """HPO ids."""
+    care: Care | None = None
+    """None where the source is about findings only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +112,8 @@ class Disease:
 
     name: str
     profiles: tuple[Profile, ...]
+
+    @property
+    def care(self) -> Care | None:
+        """What a pack of conditions says of it."""
+        return next((one.care for one in self.profiles if one.care is not None), None)

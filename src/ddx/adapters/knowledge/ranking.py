@@ -8,7 +8,7 @@ seizure'. To the sum is added how much of the disease's own description the find
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -16,16 +16,13 @@ import numpy as np
 
 from ddx.adapters.knowledge.case import Case
 from ddx.adapters.knowledge.index import Index
+from ddx.adapters.knowledge.rates import RateWeights, base_rates, of_patient
+from ddx.core.record import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Constants of the ranking.
-
-    `step`, `floor` and `absent` were chosen on a sample of published patients, the
-    temperatures on the cases they are quoted for; `sex`, `age` and `denied` were not, and
-    change little.
-    """
+    """Constants of the ranking, chosen on development cases."""
 
     step: float = 0.2
     """Part of the log likelihood ratio lost with each step up the ontology."""
@@ -39,16 +36,16 @@ class Weights:
     """Weight of what was looked for and is absent: a feature can still come."""
     covered: float = 0.5
     """Weight of the mean information of the disease's findings that the case covers."""
-    sex: float = -1.0
-    """Added for a girl or woman where inheritance is X-linked recessive."""
-    age: float = -1.0
-    """Added where the patient is much younger than the disease's earliest onset."""
+    rarest: float = 0.003
+    """Least share of patients taken to have a finding, where common disease is seen: what one
+    condition alone is described with happens to others too."""
     temperature: float = 1.5
     """The sum is divided by it before it becomes a probability: findings are not
     independent, and without it the first place would always be near certain."""
     temperature_text: float = 2.5
     """The same where findings were read from prose: some are misread, and the disease is more
     often one that is not described here."""
+    rates: RateWeights = field(default_factory=RateWeights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,18 @@ class Ranking:
     """Log odds against the average disease, beside the rows of the index."""
     probabilities: Any
     """In [0, 1] with sum 1, beside the rows of the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What depends on where the patient is seen."""
+
+    rates: Any
+    """Log odds of each disease before any finding."""
+    background: Any
+    """Share of those who come that have a finding."""
+    log_ratio: Any
+    """Log likelihood ratios, beside `col_p`."""
 
 
 class Ranker:
@@ -76,30 +85,24 @@ class Ranker:
         self._denied = arrays["ann_term"][arrays["ann_excluded"]]
         self._denying = owners[arrays["ann_excluded"]]
         self._described = np.bincount(owners, said, index.n_diseases)
-        background = arrays["background"]
-        self._log_ratio = np.log(arrays["col_p"]) - np.repeat(
-            np.log(background), np.diff(arrays["col_ptr"])
-        )
+        self._settings = {setting: self._setting(setting) for setting in Setting}
         # The vectors of common findings are asked for again and again; 300 are 14 MB.
         self._present = lru_cache(maxsize=300)(self._present_uncached)
 
-    def rank(self, case: Case, prior: Any = None) -> Ranking:
-        """Rank all diseases; `prior` is the log odds of each before any finding.
+    def rank(self, case: Case, setting: Setting = Setting.GENETICS) -> Ranking:
+        """Rank all diseases by what speaks for them among those who come to a `setting`.
 
         The order of the findings does not matter.
         """
         present = sorted({finding.term for finding in case.present})
         absent = sorted({finding.term for finding in case.absent})
-        scores = np.zeros(self.index.n_diseases)
+        scores = self._settings[setting].rates + of_patient(self.index, case, self.weights.rates)
         for term in present:
-            scores += self._present(term)
+            scores += self._present(term, setting)
         for term in absent:
-            scores += self._absent(term)
+            scores += self._absent(term, setting)
         if present:
             scores += self.weights.covered * self._covered(present)
-        scores += self._patient(case)
-        if prior is not None:
-            scores += prior
         scores = np.where(self._described > 0, scores, -np.inf)
         order = np.argsort(-scores, kind="stable")
         order = order[np.isfinite(scores[order])]
@@ -108,26 +111,42 @@ class Ranker:
         odds = np.exp((scores - scores[order[0]]) / self._temperature(case))
         return Ranking(order, scores, odds / odds.sum())
 
-    def present_ratio(self, term: int, disease: int) -> float:
+    def present_ratio(self, term: int, disease: int, setting: Setting = Setting.GENETICS) -> float:
         """Log likelihood ratio that a present finding gives a disease."""
-        return float(self._present(term)[disease])
+        return float(self._present(term, setting)[disease])
 
-    def absent_ratio(self, term: int, disease: int) -> float:
+    def absent_ratio(self, term: int, disease: int, setting: Setting = Setting.GENETICS) -> float:
         """Log likelihood ratio that an absent finding gives a disease, unweighted."""
-        return float(self._absent(term)[disease]) / self.weights.absent
+        return float(self._absent(term, setting)[disease]) / self.weights.absent
+
+    def _setting(self, setting: Setting) -> _Setting:
+        arrays = self.index.arrays
+        rates = base_rates(self.index, setting, self.weights.rates)
+        background = arrays["background"]
+        if setting is not Setting.GENETICS:
+            weights = np.exp(rates)
+            shares = arrays["col_p"] * weights[arrays["col_disease"]]
+            owners = np.repeat(np.arange(self.index.n_terms), np.diff(arrays["col_ptr"]))
+            sums = np.bincount(owners, shares, self.index.n_terms)
+            background = np.maximum(sums / weights.sum(), self.weights.rarest).astype(np.float32)
+        log_ratio = np.log(arrays["col_p"]) - np.repeat(
+            np.log(background), np.diff(arrays["col_ptr"])
+        )
+        return _Setting(rates, background, log_ratio)
 
     def _temperature(self, case: Case) -> float:
         read = any(finding.start is not None for finding in case.present)
         return self.weights.temperature_text if read else self.weights.temperature
 
-    def _present_uncached(self, term: int) -> Any:
+    def _present_uncached(self, term: int, setting: Setting) -> Any:
         arrays, weights = self.index.arrays, self.weights
+        log_ratio = self._settings[setting].log_ratio
         best = np.full(self.index.n_diseases, weights.miss, np.float32)
         for above, steps in zip(*self.index.ancestors(term), strict=True):
             stretch = slice(*arrays["col_ptr"][above : above + 2])
             diseases = arrays["col_disease"][stretch]
             share = max(weights.floor, 1.0 - weights.step * int(steps))
-            ratio = self._log_ratio[stretch] * np.float32(share)
+            ratio = log_ratio[stretch] * np.float32(share)
             best[diseases] = np.maximum(best[diseases], ratio)
         best[self._deniers(term)] = weights.denied
         best.flags.writeable = False
@@ -140,10 +159,10 @@ class Ranker:
         # Where another source describes the finding itself, the two weigh each other out.
         return np.setdiff1d(deniers, self.index.column(term).diseases)
 
-    def _absent(self, term: int) -> Any:
+    def _absent(self, term: int, setting: Setting) -> Any:
         scores = np.zeros(self.index.n_diseases)
         column = self.index.column(term)
-        background = min(float(self.index.arrays["background"][term]), 0.95)
+        background = min(float(self._settings[setting].background[term]), 0.95)
         scores[column.diseases] = np.log1p(-np.minimum(column.probabilities, 0.95))
         return self.weights.absent * (scores - np.log1p(-background))
 
@@ -158,14 +177,3 @@ class Ranker:
         covered = best[arrays["ann_term"]] * self._said
         sums = np.bincount(self._owners, covered, self.index.n_diseases)
         return sums / np.maximum(self._described, 1.0)
-
-    def _patient(self, case: Case) -> Any:
-        """Log odds from sex and age."""
-        arrays, weights = self.index.arrays, self.weights
-        scores = np.zeros(self.index.n_diseases)
-        if case.sex == "FEMALE":
-            scores += weights.sex * arrays["x_recessive"]
-        if case.age_years is not None:
-            # Half of the bound: onset classes are coarse, and patients come early too.
-            scores += weights.age * (case.age_years < arrays["onset_years"] / 2)
-        return scores
