@@ -55,6 +55,8 @@ def test_a_finding_is_known_by_its_names_inflections_and_word_order(
         ("Cough; fever was not present", {"Cough"}, {"Fever"}),
         ("Absent: fever; cough; rash. Headache.", {"Headache"}, {"Fever", "Cough", "Skin rash"}),
         ("He has not had fever.", set(), {"Fever"}),
+        ("no fever, cough for 3 days", {"Cough"}, {"Fever"}),
+        ("no fever, cough or rash for 3 days", set(), {"Fever", "Cough", "Skin rash"}),
         ("He doesn't have a fever.", set(), {"Fever"}),
         ("No improvement of the fever.", {"Fever"}, set()),
         ("Absent speech", {"Absent speech"}, set()),
@@ -104,12 +106,24 @@ def test_a_relative_who_speaks_does_not_hide_the_patient(hpo: Index, text: str) 
         ("BP 80/50", {"Hypotension"}, set()),
         ("SpO2 88% on room air", {"Hypoxemia"}, set()),
         ("A 2-year-old with a pulse of 120/min", set(), set()),
+        ("A 2-year-old with a respiratory rate of 52/min", {"Tachypnea"}, set()),
+        ("Sats 86%", {"Hypoxemia"}, set()),
+        ("Hemoglobin is 7.9 g/dL", {"Anemia"}, {"Polycythemia"}),
+        ("A 2-year-old. Hemoglobin is 10.9 g/dL", set(), set()),
     ],
 )
 def test_numbers_are_findings_where_they_are_abnormal_for_the_age(
     hpo: Index, text: str, present: set[str], absent: set[str]
 ) -> None:
     assert said(hpo, text) == (present, absent)
+
+
+_LOW_A = "Reduced circulating vitamin A concentration"
+
+
+def test_a_letter_of_a_vitamin_is_part_of_its_name(hpo: Index) -> None:
+    assert _LOW_A not in said(hpo, "He has vitamin D deficiency.")[0]
+    assert _LOW_A in said(hpo, "He has vitamin A deficiency.")[0]
 
 
 def test_a_longer_match_wins_over_what_it_overlaps(hpo: Index) -> None:

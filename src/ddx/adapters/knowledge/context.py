@@ -84,6 +84,13 @@ _TRIGGER = re.compile(
     rf"|(?P<comma>,)",
     re.IGNORECASE,
 )
+_COURSE = re.compile(
+    r"(?![^,;.\n]*\b(?:or|nor|and)\b)[^,;.\n]*"
+    r"\b(?:for (?:the (?:past|last) )?(?:\d+|a|an|one|two|three|four|five|six|seven|several|many)"
+    r" (?:hour|day|week|month|year)s?|since|present|started|began|\d+ ?(?:days?|weeks?|/7)\b)",
+    re.IGNORECASE,
+)
+"""What has lasted is there: 'no fever, cough for 3 days' does not deny the cough."""
 _SUBJECT = re.compile(r"(?:old|by|with|from|to|per|and|for|in)(?: (?:his|her|their|the|a))?\s*$")
 _REPORTS_AFTER = re.compile(rf"\s*(?:{_REPORTS})", re.IGNORECASE)
 _NOT_RELATIVE_AFTER = re.compile(r"\s*(?:of (?:two|three|four|\d)|[-\u2013]?\s*in[- ]law)")
@@ -106,6 +113,8 @@ def scopes(text: str) -> list[Scope]:
         elif kind == "after":
             found.append(Scope(Said.ABSENT, max(clause, comma), at))
         closed = [said for said in _closes(kind) if said in open_]
+        if kind == "comma" and Said.ABSENT in open_ and _COURSE.match(text, end):
+            closed.append(Said.ABSENT)
         found += [Scope(said, open_.pop(said), at) for said in closed]
         opened = _opens(kind, text, trigger)
         if opened is not None:

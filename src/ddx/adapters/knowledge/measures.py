@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from ddx.adapters.knowledge.labs import labs
+from ddx.adapters.knowledge.measured import Measured
 
 FEVER, HYPOTHERMIA = "HP:0001945", "HP:0002045"
 HYPERTENSION, HYPOTENSION = "HP:0000822", "HP:0002615"
@@ -12,21 +14,13 @@ TACHYCARDIA, BRADYCARDIA = "HP:0001649", "HP:0001662"
 TACHYPNEA, HYPOXEMIA = "HP:0002789", "HP:0012418"
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a number says."""
-
-    term: str
-    """HPO id."""
-    present: bool
-    """False: it was measured, and is normal."""
-    start: int
-    end: int
-
-
-_IS = r"\s*(?:\([^)]{1,20}\))?\s*(?:is|was|of|at|:|=|,)?\s*(?:measured (?:at|as) |up to |to )?"
+_IS = (
+    r"\s*(?:\([^)]{1,20}\))?\s*(?:is|was|are|were|of|at|:|=|,)?\s*"
+    r"(?:measured (?:at|as) |up to |to )?"
+)
 _TEMPERATURE = re.compile(
-    rf"(?:(?i:\b(?:temperature|temp|fever|t|tmax)){_IS})?\b(\d{{2,3}}(?:\.\d+)?)\s*(?:°|º|degrees|deg)?\s*"
+    rf"(?:(?i:\b(?:temperature|temp|fever|t|tmax)){_IS})?"
+    r"\b(\d{2,3}(?:\.\d+)?)\s*(?:°|º|degrees|deg)?\s*"
     rf"([CF\u2103\u2109])(?:elsius|ahrenheit)?(?!\w)",
 )
 _TEMPERATURE_BARE = re.compile(
@@ -45,7 +39,8 @@ _BREATHS = re.compile(
     re.IGNORECASE,
 )
 _OXYGEN = re.compile(
-    rf"\b(?:spo2|oxygen saturation|o2 sat\w*|sao2|pulse oximetry){_IS}(\d{{2,3}})\s*%",
+    r"\b(?:spo2|oxygen saturation|saturation|saturating|o2 sat\w*|sats?|sao2|pulse oximetry)"
+    rf"{_IS}(\d{{2,3}})\s*%",
     re.IGNORECASE,
 )
 _ADULT_YEARS = 13.0
@@ -65,6 +60,9 @@ def measures(text: str, age_years: float | None) -> Iterator[Measured]:
             yield Measured(HYPOXEMIA, value < 93, *found.span())
     if age_years is None or age_years >= _ADULT_YEARS:
         yield from _adult(text)
+        yield from labs(text)
+    else:
+        yield from _child(text, age_years)
 
 
 def _temperatures(text: str) -> Iterator[Measured]:
@@ -104,3 +102,19 @@ def _adult(text: str) -> Iterator[Measured]:
     for found in _BREATHS.finditer(text):
         if 20 < int(found[1]) < 80:
             yield Measured(TACHYPNEA, True, *found.span())
+
+
+def _child(text: str, age_years: float) -> Iterator[Measured]:
+    """Breathing and pulse that are fast at any hour of a child's day.
+
+    The limits of breathing are those of the WHO's care of the sick child: 60 a minute below two
+    months of age, 50 below one year, 40 from then on.
+    """
+    breaths = 60 if age_years < 2 / 12 else 50 if age_years < 1 else 40
+    beats = 180 if age_years < 1 else 150 if age_years < 6 else 130
+    for found in _BREATHS.finditer(text):
+        if breaths <= int(found[1]) <= 99:
+            yield Measured(TACHYPNEA, True, *found.span())
+    for found in _PULSE.finditer(text):
+        if beats < int(found[1]) < 300:
+            yield Measured(TACHYCARDIA, True, *found.span())

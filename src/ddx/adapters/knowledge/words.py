@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
+_LETTERED = re.compile(
+    r"\b(?:vitamin|hepatitis|type|group|factor|influenza|protein|class|stage|grade)[ -]\Z",
+    re.IGNORECASE,
+)
+"""Before a capital A that is a name, not an article."""
 _SPELLING = (
     ("haem", "hem"),
     ("aem", "em"),
@@ -70,8 +75,15 @@ _SAME = {
     "raised": "elevate",
     "increase": "elevate",
     "increased": "elevate",
+    "increases": "elevate",
+    "increasing": "elevate",
+    "elevated": "elevate",
+    "raise": "elevate",
+    "rais": "elevate",
     "high": "elevate",
     "reduced": "decrease",
+    "decreased": "decrease",
+    "decreasing": "decrease",
     "reduction": "decrease",
     "low": "decrease",
     "diminished": "decrease",
@@ -122,7 +134,10 @@ def words(text: str) -> list[Word]:
         # "patient's" is the word "patient": the letter alone says nothing.
         if raw == "s" and match.start() and text[match.start() - 1] in "'\u2019":
             continue
-        found.append(Word(raw, stem(raw), match.start(), match.end()))
+        # "Vitamin A" is not "vitamin": the letter is no article.
+        letter = raw == "A" and _LETTERED.search(text, 0, match.start()) is not None
+        stemmed = "letter a" if letter else stem(raw)
+        found.append(Word(raw, stemmed, match.start(), match.end()))
     return found
 
 
@@ -134,9 +149,14 @@ def stem(word: str) -> str:
 
     >>> [stem(w) for w in ("biopsies", "Vomiting", "vomits", "tumours", "diabetes", "pelvis")]
     ['biopsy', 'vomit', 'vomit', 'tumor', 'diabete', 'pelvis']
+    >>> {stem(w) for w in ("raised", "elevated", "increased", "high", "elevation")}
+    {'elevate'}
     """
-    plain = american(fold(word))
-    return _SAME.get(plain) or _SAME.get(base := _without_ending(plain), base)
+    folded = fold(word)
+    plain = american(folded)
+    base = _without_ending(plain)
+    # As written first: "raised" is no British spelling.
+    return _SAME.get(folded) or _SAME.get(plain) or _SAME.get(base, base)
 
 
 def fold(text: str) -> str:
