@@ -17,9 +17,10 @@ class Middleware:
     so a refused connection is waited out here, and only answers count as tries.
     """
 
-    def __init__(self, stack: Stack, wait_s: float = 60) -> None:
+    def __init__(self, stack: Stack, wait_s: float = 60, model_name: str = "knowledge") -> None:
         self._stack = stack
         self._wait_s = wait_s
+        self._model_name = model_name
 
     def predict(self, case: str, tracker: str) -> Reply:
         answers = 0
@@ -27,7 +28,7 @@ class Middleware:
         while True:
             try:
                 reply = self._stack.post(
-                    model_name="knowledge", case=case, prompt_version=1, tracker=tracker
+                    model_name=self._model_name, case=case, prompt_version=1, tracker=tracker
                 )
             except (OSError, http.client.HTTPException):
                 if time.monotonic() > give_up_at:

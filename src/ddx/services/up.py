@@ -16,6 +16,8 @@ _LOOK_EVERY_S = 0.1
 _TELL_EVERY_S = 5.0
 _STEADY_AFTER_S = 60.0
 """A process that has run so long has its earlier failures forgiven."""
+_BACKOFF = Backoff(limit_s=5.0)
+"""Short: somebody may be waiting for an answer, and a try every few seconds costs little."""
 _TRIES_AT_START = 3
 
 
@@ -69,7 +71,7 @@ class Supervisor:
         backoff: Backoff | None = None,
         luck: Callable[[], float] = random.random,
     ) -> None:
-        self._watches = [_Watch(spec, clock, say, backoff or Backoff(), luck) for spec in specs]
+        self._watches = [_Watch(spec, clock, say, backoff or _BACKOFF, luck) for spec in specs]
         self._clock = clock
         self._say = say
         self._stop = threading.Event()
