@@ -69,6 +69,10 @@ class Journal(Protocol):
     def fault(self) -> str | None:
         """Code of the last write's error; None once a write went well again."""
 
+    @property
+    def synced_at(self) -> float | None:
+        """When the last write reached stable storage, in seconds since 1970; None before it."""
+
     def accept(self, prediction: Prediction, claim: Claim | None) -> Future[Kept | Held]:
         """Keep a prediction: an `accepted` event, and a `finished` one if it is complete.
 

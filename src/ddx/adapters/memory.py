@@ -72,6 +72,10 @@ class MemoryJournal:
         """Code of the trouble that is set."""
         return self.trouble.code if self.trouble else None
 
+    @property
+    def synced_at(self) -> None:
+        """Nothing here is on stable storage, ever."""
+
     def probe(self) -> Future[None]:
         """Do nothing, or fail where trouble is set."""
         answer: Future[None] = Future()

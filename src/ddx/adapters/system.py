@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,12 @@ class SystemClock:
 
 
 luck = os.urandom
+
+
+def yield_to_others() -> None:
+    """Let other processes have the processor first, where both want it."""
+    with suppress(OSError):
+        os.nice(5)
 
 
 def free_bytes(folder: Path) -> int:

@@ -88,7 +88,12 @@ class Server:
     def gauges(self) -> dict[str, tuple[str, float]]:
         """Return the gauges of /metrics: name -> (description, value)."""
         backlog = self.admission.backlog
+        synced_at = self._journal.synced_at if self._journal else None
         return {
+            "ddx_journal_last_sync_timestamp_seconds": (
+                "When the journal's last write reached stable storage, since 1970; 0 before it.",
+                synced_at or 0.0,
+            ),
             "ddx_running_predictions": ("Predictions under way.", self.predictor.running),
             "ddx_backlog_records": ("Finished records not yet in MLflow.", backlog.records),
             "ddx_backlog_bytes": ("Journal bytes not yet in MLflow.", backlog.bytes),

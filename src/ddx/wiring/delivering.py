@@ -14,7 +14,7 @@ from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryStat
 from ddx.adapters.ed25519 import Ed25519Signer
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
 from ddx.adapters.sqlite_journal.store import Paths
-from ddx.adapters.system import SystemClock, luck
+from ddx.adapters.system import SystemClock, luck, yield_to_others
 from ddx.core import ids
 from ddx.core.chain import Checkpoint
 from ddx.core.record import PredictionId
@@ -88,6 +88,8 @@ def deliver(settings: Settings, *, once: bool, dry_run: bool, rebuild: bool) -> 
                 "quarantined": progress.quarantined,
                 "left": left,
             }
+        # A request that waits for its answer comes before a record that is safe already.
+        yield_to_others()
         with _tending(settings, journals):
             deliverer.run(stop)
         return {"left": sum(1 for _ in deliverer.waiting())}

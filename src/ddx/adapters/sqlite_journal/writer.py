@@ -77,6 +77,7 @@ class SqliteJournal:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
         self.fault: str | None = None
+        self.synced_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -169,7 +170,7 @@ class SqliteJournal:
             for job in jobs:
                 job.answer.set_exception(cause)
             return
-        self.fault = None
+        self.fault, self.synced_at = None, time.time()
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, DdxError):
                 job.answer.set_exception(answer)
