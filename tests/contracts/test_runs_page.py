@@ -39,7 +39,9 @@ def words(page: Any, tracking: Tracking, experiment: str, run_id: str) -> str:
     overview = page.locator("body").inner_text()
     page.goto(f"{place}/artifacts")
     page.get_by_text("final_response.txt").first.wait_for(timeout=60_000)
-    both = f"{overview}\n{page.locator('body').inner_text()}".replace(run_id, "RUN")
+    both = f"{overview}\n{page.locator('body').inner_text()}"
+    # The list of files shows a long id cut.
+    both = re.sub(rf"{run_id}|\b{run_id[:8]}\b(?!-)", "RUN", both)
     return re.sub(r"\d+ (seconds?|minutes?) ago|just now", "AGO", both)
 
 

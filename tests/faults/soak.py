@@ -65,12 +65,18 @@ class Load:
 
 
 def kill_at_random(stack: Stack, kills: int, with_mlflow: bool) -> Counter[str]:
-    """Kill server or deliverer `kills` times, and MLflow now and then; wait for each to be back."""
+    """Kill server or deliverer `kills` times, and MLflow now and then.
+
+    Mostly while they work, and at times while they start; but a server that is killed at each
+    start would answer nobody, so it is let work in between.
+    """
     done: Counter[str] = Counter()
     while done["server"] + done["deliverer"] < kills:
-        time.sleep(random.uniform(0.0, 2.5))
-        name = random.choice(("server", "deliverer"))
-        if with_mlflow and random.random() < 0.03:
+        if random.random() < 0.8:  # noqa: S311
+            stack.wait(lambda: stack.get("/healthz").status == 200, 120)
+        time.sleep(random.uniform(0.0, 2.5))  # noqa: S311
+        name = random.choice(("server", "deliverer"))  # noqa: S311
+        if with_mlflow and random.random() < 0.03:  # noqa: S311
             name = "MLflow"
         if stack.pid(name) is None:
             continue  # it is still being started again
