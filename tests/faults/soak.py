@@ -72,11 +72,11 @@ def kill_at_random(stack: Stack, kills: int, with_mlflow: bool) -> Counter[str]:
     """
     done: Counter[str] = Counter()
     while done["server"] + done["deliverer"] < kills:
-        if random.random() < 0.8:  # noqa: S311
+        if random.random() < 0.8:
             stack.wait(lambda: stack.get("/healthz").status == 200, 120)
-        time.sleep(random.uniform(0.0, 2.5))  # noqa: S311
-        name = random.choice(("server", "deliverer"))  # noqa: S311
-        if with_mlflow and random.random() < 0.03:  # noqa: S311
+        time.sleep(random.uniform(0.0, 2.5))
+        name = random.choice(("server", "deliverer"))
+        if with_mlflow and random.random() < 0.03:
             name = "MLflow"
         if stack.pid(name) is None:
             continue  # it is still being started again
