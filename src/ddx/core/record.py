@@ -74,6 +74,26 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What a likelihood ratio was computed from.
+
+    Of a present finding it is `(share / background) ** weight`, of an absent one
+    `((1 - share) / (1 - background)) ** weight`; shares above 0.95 count as 0.95 there.
+    """
+
+    code: str
+    """HPO id of the finding that the sources describe: the case's own, or one above it."""
+    finding: str
+    share: float
+    """Share of the patients with this disease who have it, in [0, 1], as the sources say; 0.0
+    where a source says that it is not part of the disease: then the ratio is a constant."""
+    background: float
+    """Share of all who come to the setting, whatever their disease."""
+    weight: float = 1.0
+    """Less than 1 where the finding lies above the case's, and for what is absent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """A finding that speaks for or against a diagnosis."""
 
@@ -88,6 +108,8 @@ class Evidence:
     """P(finding | disease) / P(finding | no disease); None where not computed."""
     source: str | None = None
     """Where the annotation stands, as `OMIM:154700` or `PMID:20591885`."""
+    basis: Basis | None = None
+    """None where there is no likelihood ratio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ pure function, and the web edge sends it as it is.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, assert_never
 
 from ddx.core.record import (
@@ -163,6 +164,7 @@ def _evidence(item: Evidence) -> dict[str, Any]:
         "code": item.code,
         "likelihood_ratio": item.likelihood_ratio,
         "source": item.source,
+        "basis": None if item.basis is None else asdict(item.basis),
     }
     return known | {name: value for name, value in more.items() if value is not None}
 

@@ -83,8 +83,8 @@ def test_every_icd_code_of_the_pack_exists(common: Pack) -> None:
 
 
 def test_every_mondo_code_of_the_pack_exists(common: Pack) -> None:
-    if not (data := os.environ.get("DDX_TEST_DATA")):
-        pytest.skip("needs DDX_TEST_DATA, a folder with knowledge/mondo_xref.tsv.gz")
+    if not (data := os.environ.get("TEST_DATA")):
+        pytest.skip("needs TEST_DATA, a folder with knowledge/mondo_xref.tsv.gz")
     with gzip.open(Path(data) / "knowledge" / "mondo_xref.tsv.gz", "rt", encoding="utf-8") as rows:
         known = {row.partition("\t")[0] for row in rows}
     assert {one.mondo for one in common.conditions if one.mondo} <= known

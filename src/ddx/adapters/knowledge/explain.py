@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 
 from ddx.adapters.knowledge.case import Case, Finding
+from ddx.adapters.knowledge.ledger import Entry, Ledger
 from ddx.adapters.knowledge.merge import source_of
 from ddx.adapters.knowledge.ranking import Ranker, Ranking
 from ddx.core.differential import likelihood_of
-from ddx.core.record import Code, Diagnosis, Evidence, Request
+from ddx.core.record import Basis, Code, Diagnosis, Evidence, Request
 
 SUPPORTS = 1.5
 """A finding counts as support from this likelihood ratio on."""
@@ -68,34 +65,25 @@ class Explainer:
         )
 
     def _weigh(self, case: Case, request: Request, disease: int) -> _Weighed:
-        weighed, text, setting = _Weighed(), request.case, request.setting
-        described = self._index.above_annotations(disease)
-        denied = self._ranker.weights.denied
+        weighed, text = _Weighed(), request.case
+        ledger = Ledger(self._ranker, disease, request.setting)
         for finding in case.present:
-            source = self._source(finding.term, disease, described)
-            log_ratio = self._ranker.present_ratio(finding.term, disease, setting)
-            ratio = math.exp(log_ratio)
-            evidence = self._evidence(finding, text, ratio, source)
-            if ratio >= SUPPORTS:
-                weighed.supporting.append(evidence)
-            elif log_ratio == denied:
-                weighed.contradicting.append(evidence)
+            entry = ledger.present(finding.term)
+            if entry.ratio >= SUPPORTS:
+                weighed.supporting.append(self._evidence(finding, text, entry))
+            elif entry.denied:
+                weighed.contradicting.append(self._evidence(finding, text, entry))
             else:
-                weighed.unexplained.append(evidence.finding)
+                weighed.unexplained.append(_lower(self._index.term_name(finding.term)))
         for finding in case.absent:
-            if self._index.probability(finding.term, disease) >= EXPECTED:
-                source = self._source(finding.term, disease, described)
-                ratio = math.exp(self._ranker.absent_ratio(finding.term, disease, setting))
-                weighed.contradicting.append(
-                    self._evidence(finding, text, ratio, source, prefix="no ")
-                )
+            if ledger.share(finding.term) >= EXPECTED:
+                entry = ledger.absent(finding.term)
+                weighed.contradicting.append(self._evidence(finding, text, entry, prefix="no "))
         weighed.supporting.sort(key=lambda item: -(item.likelihood_ratio or 0.0))
         weighed.contradicting.sort(key=lambda item: item.likelihood_ratio or 0.0)
         return weighed
 
-    def _evidence(
-        self, finding: Finding, text: str, ratio: float, source: str | None, prefix: str = ""
-    ) -> Evidence:
+    def _evidence(self, finding: Finding, text: str, entry: Entry, prefix: str = "") -> Evidence:
         start, end = finding.start, finding.end
         return Evidence(
             finding=prefix + _lower(self._index.term_name(finding.term)),
@@ -103,32 +91,16 @@ class Explainer:
             start=start,
             end=end,
             code=self._index.term_id(finding.term),
-            likelihood_ratio=float(f"{ratio:.3g}"),
-            source=source,
+            likelihood_ratio=float(f"{entry.ratio:.3g}"),
+            source=entry.source,
+            basis=entry.basis,
         )
-
-    def _source(self, term: int, disease: int, described: tuple[Any, Any]) -> str | None:
-        """Where the annotation stands that is nearest to a finding, None where none is near."""
-        above, starts = described
-        if not len(above):
-            return None
-        arrays = self._index.arrays
-        marks = np.zeros(self._index.n_terms, np.float32)
-        shared, _ = self._index.ancestors(term)
-        marks[shared] = arrays["information"][shared]
-        near = np.maximum.reduceat(marks[above], starts[:-1])
-        nearest = int(near.argmax())
-        if near[nearest] <= 0:
-            return None
-        reference = arrays["ann_reference"][self._index.annotations(disease)][nearest]
-        return str(self._index.strings["references"][reference]) or None
 
     def _relevance(self, case: Case, weighed: _Weighed, disease: int) -> str:
         if not weighed.supporting:
             return "No finding of the case is typical of this disease." + self._of_care(disease)
         named = [
-            _with_share(item.finding, self._share(item, disease))
-            for item in weighed.supporting[:_NAMED]
+            _with_basis(item.finding, item.code, item.basis) for item in weighed.supporting[:_NAMED]
         ]
         return (
             f"{len(weighed.supporting)} of {len(case.present)} findings speak for it: "
@@ -142,12 +114,6 @@ class Explainer:
             return ""
         flags = f" Red flags: {_and(list(care['red_flags']))}." if care["red_flags"] else ""
         return f"{flags} {care['label']}"
-
-    def _share(self, item: Evidence, disease: int) -> float:
-        """Share of patients with a finding; 0.0 where only something akin is described."""
-        if item.code is None:
-            return 0.0
-        return self._index.probability(self._index.rows[item.code], disease)
 
     def _lack_of_fit(self, case: Case, weighed: _Weighed, disease: int) -> str:
         sentences = []
@@ -183,12 +149,26 @@ class Explainer:
         return [_lower(index.term_name(term)) for _, term in sorted(typical)[:3]]
 
 
-def _with_share(name: str, share: float) -> str:
+def _with_basis(name: str, code: str | None, basis: Basis | None) -> str:
+    """Say with a finding what its annotation says."""
+    if basis is None:
+        return name
+    described = "" if basis.code == code else f"{_lower(basis.finding)} "
     return (
-        f"{name} (in about {share:.0%} of patients)"
-        if share
-        else f"{name} (a related finding is described)"
+        f"{name} ({described}in about {_percent(basis.share)} of patients, "
+        f"in {_percent(basis.background)} of all)"
     )
+
+
+def _percent(share: float) -> str:
+    """Say a share as people read it.
+
+    >>> _percent(0.545), _percent(0.0123), _percent(0.0004)
+    ('55%', '1.2%', 'less than 0.1%')
+    """
+    if share < 0.001:
+        return "less than 0.1%"
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
 def _lower(name: str) -> str:

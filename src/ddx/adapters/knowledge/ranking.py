@@ -116,8 +116,16 @@ class Ranker:
         return float(self._present(term, setting)[disease])
 
     def absent_ratio(self, term: int, disease: int, setting: Setting = Setting.GENETICS) -> float:
-        """Log likelihood ratio that an absent finding gives a disease, unweighted."""
-        return float(self._absent(term, setting)[disease]) / self.weights.absent
+        """Log likelihood ratio that an absent finding gives a disease."""
+        return float(self._absent(term, setting)[disease])
+
+    def background(self, setting: Setting) -> Any:
+        """Share of those who come to a setting that have each finding, by row."""
+        return self._settings[setting].background
+
+    def parts(self, steps: Any) -> Any:
+        """Part of a log likelihood ratio that is left so many steps up the ontology."""
+        return np.maximum(self.weights.floor, 1.0 - self.weights.step * steps)
 
     def _setting(self, setting: Setting) -> _Setting:
         arrays = self.index.arrays
