@@ -261,3 +261,27 @@ class BadPack(DdxError):
 
     code = "bad_pack"
     advice = "Correct the named place; docs/condition-packs.md shows the form of the file."
+
+
+class BadKnowledge(DdxError):
+    """A knowledge file is not what it should be."""
+
+    code = "bad_knowledge"
+    advice = "Nothing was changed. Get the file anew; docs/knowledge.md names each and its form."
+
+
+class KnowledgeInUse(DdxError):
+    """Another command is changing the added knowledge."""
+
+    code = "knowledge_in_use"
+    advice = "Wait until it has ended, then repeat this one. Nothing was changed."
+
+
+class KnowledgeUnreachable(DdxError):
+    """The official releases cannot be fetched."""
+
+    code = "knowledge_unreachable"
+    advice = (
+        "Nothing was changed. Where there is no network, fetch the files elsewhere and use "
+        "`ddx knowledge add FOLDER`."
+    )

@@ -55,6 +55,14 @@ class Settings:
     max_backlog_mb: float = _setting(2048.0, "undelivered journal bytes before 503, in MiB")
     max_backlog_age_s: float = _setting(604800.0, "age of the oldest undelivered record before 503")
     disk_reserve_mb: float = _setting(256.0, "free disk below which requests get 503, in MiB")
+    mondo_url: str = _setting(
+        "https://github.com/monarch-initiative/mondo/releases/latest/download",
+        "where `ddx knowledge update` finds mondo.obo",
+    )
+    hpo_url: str = _setting(
+        "https://github.com/obophenotype/human-phenotype-ontology/releases/latest/download",
+        "where `ddx knowledge update` finds hp.obo and phenotype.hpoa",
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
 
     home: Path = field(default_factory=Path.cwd)

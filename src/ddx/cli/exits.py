@@ -47,6 +47,9 @@ EXIT_CODE: dict[str, int] = {
     "mlflow_answer_lost": 40,
     "mlflow_schema_untested": 42,
     "delivery_in_use": 43,
+    "bad_knowledge": 50,
+    "knowledge_in_use": 51,
+    "knowledge_unreachable": 52,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

@@ -31,6 +31,7 @@ class Server:
         self._journal: Journal | None = None
         self._warm = threading.Event()
         self._warm_fault: str | None = None
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Open the journal, close what an earlier process left, load engines behind.
@@ -51,9 +52,11 @@ class Server:
             log.warning("closed as interrupted", extra={"predictions": closed})
         self.admission.refresh()
         threading.Thread(target=self._load, args=(engines,), daemon=True).start()
+        threading.Thread(target=engines.follow, args=(self._stopped,), daemon=True).start()
 
     def stop(self) -> None:
         """Write what is waiting and let go of the files."""
+        self._stopped.set()
         if self._journal is not None:
             self._journal.close()
 

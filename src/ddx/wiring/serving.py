@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ddx import __version__
 from ddx.adapters import logs
@@ -18,11 +17,7 @@ from ddx.services.admission import Admission, Backlog, Limits
 from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
-
-if TYPE_CHECKING:
-    from ddx.adapters.knowledge import KnowledgeEngine
-
-T = TypeVar("T")
+from ddx.wiring.knowledge import CurrentKnowledge
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -94,7 +89,7 @@ class Engines:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._made: dict[str, Engine] = {}
-        self._knowledge = Lazy(partial(_knowledge_engine, settings))
+        self._knowledge = CurrentKnowledge(settings)
 
     def engine_of(self, model: Model) -> Engine:
         """Return the engine that answers for a model. Raises MissingExtra."""
@@ -107,10 +102,16 @@ class Engines:
         default = self._settings.models[self._settings.default_model]
         engine = self.engine_of(default)
         if default.engine is EngineKind.KNOWLEDGE or default.engine is EngineKind.DSPY:
-            self._knowledge.get()
+            base = self._knowledge.get()
+            if default.engine is EngineKind.DSPY:
+                _ = base.grounding
         warm = getattr(engine, "warm", None)
         if warm is not None:
             warm()
+
+    def follow(self, stopped: threading.Event) -> None:
+        """Take up knowledge that is added, until `stopped`. For a thread."""
+        self._knowledge.follow(stopped)
 
     def _make(self, model: Model) -> Engine:
         match model.engine:
@@ -131,50 +132,23 @@ class Engines:
         return DspyEngine(
             model=model,
             prompts=self._settings.prompts,
-            terminology=self._knowledge.get(),
+            terminology=self._knowledge,
             api_key=self._settings.api_key(model),
             threads=self._settings.engine_threads,
         )
 
 
-class Lazy(Generic[T]):
-    """A value that is made once, by whichever thread needs it first."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._value: T | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is made."""
-        return self._value is not None
-
-    def get(self) -> T:
-        """Return the value, made now where it isn't yet."""
-        with self._lock:
-            if self._value is None:
-                self._value = self._make()
-            return self._value
-
-
 class LazyEngine:
     """An Engine that is loaded by its first question."""
 
-    def __init__(self, engine: Lazy[KnowledgeEngine]) -> None:
+    def __init__(self, engine: CurrentKnowledge) -> None:
         self._engine = engine
 
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
         """Answer, once loaded."""
         if not self._engine.ready:
             await asyncio.to_thread(self._engine.get)
-        return await self._engine.get().ask(request, deadline_s)
-
-
-def _knowledge_engine(settings: Settings) -> KnowledgeEngine:
-    from ddx.adapters.knowledge import KnowledgeEngine
-
-    return KnowledgeEngine.open(settings.data / "cache")
+        return await self._engine.ask(request, deadline_s)
 
 
 def predict(settings: Settings, request: Request) -> Prediction:

@@ -17,7 +17,7 @@ from ddx.core.record import (
     Request,
     Setting,
 )
-from ddx.ports import Engine, Terminology
+from ddx.ports import Engine
 
 MARFAN = Request(
     model_name="knowledge",
@@ -42,11 +42,9 @@ def answered(answer: EngineAnswer) -> Answered:
     return answer.outcome
 
 
-def test_it_is_an_engine_and_a_terminology(engine: KnowledgeEngine) -> None:
+def test_it_is_an_engine(engine: KnowledgeEngine) -> None:
     as_engine: Engine = engine
-    as_terminology: Terminology = engine
     assert callable(as_engine.ask)
-    assert callable(as_terminology.codes)
 
 
 async def test_a_classical_case_is_recognised_from_its_text(engine: KnowledgeEngine) -> None:
@@ -144,18 +142,6 @@ async def test_a_fault_is_a_failure_and_tells_nothing_of_the_patient(
     assert "arachnodactyly" not in answer.outcome.message + caplog.text
 
 
-@pytest.mark.parametrize("name", ["Marfan syndrome", "MARFAN SYNDROME (MFS)", "marfan's syndrome"])
-def test_a_name_leads_to_the_codes_of_its_disease(engine: KnowledgeEngine, name: str) -> None:
-    assert {code.code for code in engine.codes(name)} == {"OMIM:154700", "ORPHA:558"}
-
-
-@pytest.mark.parametrize("name", ["", "syndrome", "Marfan", "Marfan-like syndrome", "!!"])
-def test_a_name_that_is_not_surely_one_disease_has_no_codes(
-    engine: KnowledgeEngine, name: str
-) -> None:
-    assert engine.codes(name) == ()
-
-
 def test_it_names_its_sources_their_version_and_their_licence(engine: KnowledgeEngine) -> None:
     described = engine.describe()
     assert described.version == "2025-01-16"
@@ -163,7 +149,7 @@ def test_it_names_its_sources_their_version_and_their_licence(engine: KnowledgeE
     assert described.version in described.licence
     assert described.counts["diseases"] > 10_000
     assert {"hp.obo", "phenotype.hpoa", "common/manifest.toml"} <= set(described.source_digests)
-    assert any("not clinically reviewed" in source for source in described.sources)
+    assert any("not clinically reviewed" in one.source for one in described.sources)
     assert described.counts["DDX_profiles"] >= 350
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from tests.adapters.knowledge.by_hand import ByHand
 
 from ddx.adapters.knowledge import KnowledgeEngine
 from ddx.adapters.knowledge.pack import COMMON
 from ddx.adapters.knowledge.sources import Sources
 from ddx.core.record import Answered, Diagnosis, Findings, Request, Setting
-from tests.adapters.knowledge.by_hand import ByHand
 
 MARFAN = Request(
     model_name="knowledge",

