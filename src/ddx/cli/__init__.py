@@ -12,7 +12,7 @@ from ddx.cli.exits import EXIT_INTERRUPTED, report, report_unforeseen
 from ddx.errors import DdxError
 
 COMMANDS = {
-    "up": "Start MLflow, the server and the deliverer, and keep them running.",
+    "up": "Start MLflow, the server and the deliverer; keep them running.",
     "serve": "Run the server alone.",
     "deliver": "Bring journal records to MLflow.",
     "predict": "Ask for one differential, without a server.",
