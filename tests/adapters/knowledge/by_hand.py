@@ -98,7 +98,8 @@ class ByHand:
     @cache  # noqa: B019
     def _above(self, term: str) -> dict[str, int]:
         """What lies above a term, itself included, and the fewest steps to it."""
-        found, level, steps = {}, {term}, 0
+        found: dict[str, int] = {}
+        level, steps = {term}, 0
         while level:
             found |= dict.fromkeys(level - found.keys(), steps)
             level = {up for one in level for up in self._parents[one]} - found.keys()
@@ -120,7 +121,7 @@ class ByHand:
             tags = [line.split(": ", 1) for line in lines[1:]]
             (id,) = [value for name, value in tags if name == "id"]
             if any(name == "is_obsolete" for name, _ in tags):
-                self._moved |= {id: value for name, value in tags if name == "replaced_by"}
+                self._moved.update((id, value) for name, value in tags if name == "replaced_by")
                 continue
             self._moved |= {value: id for name, value in tags if name == "alt_id"}
             self._parents[id] = {value[:10] for name, value in tags if name == "is_a"}
