@@ -285,3 +285,34 @@ class KnowledgeUnreachable(DdxError):
         "Nothing was changed. Where there is no network, fetch the files elsewhere and use "
         "`ddx knowledge add FOLDER`."
     )
+
+
+# --- evaluation -------------------------------------------------------------------------
+
+
+class BadCases(DdxError):
+    """A file of cases cannot be read."""
+
+    code = "bad_cases"
+    advice = "Correct the named line; `ddx evaluate --help` shows the forms that are read."
+
+
+class BadResults(DdxError):
+    """A results file cannot be used."""
+
+    code = "bad_results"
+    advice = "Name a results.jsonl that `ddx evaluate` wrote, of the same cases and settings."
+
+
+class ServerUnreachable(DdxError):
+    """The server does not answer."""
+
+    code = "server_unreachable"
+    advice = "Start it with `ddx up`, or leave --server out to ask in this process."
+
+
+class EvaluationStopped(DdxError):
+    """The evaluation did not come to its end."""
+
+    code = "evaluation_stopped"
+    advice = "Go on with --resume; what was answered is kept."

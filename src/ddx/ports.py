@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ddx.core.chain import ChainedEvent, Checkpoint, Kind
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
+from ddx.core.evaluation import Asked
 from ddx.core.record import Code, EngineAnswer, Prediction, PredictionId, Request
 from ddx.core.run_draft import RunDraft
 from ddx.errors import DeliveryRefused
@@ -163,6 +164,17 @@ class Terminology(Protocol):
 
     def codes(self, name: str) -> tuple[Code, ...]:
         """Return the codes of one disease, or none where the name is not surely one."""
+
+
+class Asker(Protocol):
+    """Answers the cases of an evaluation: an engine in this process, or a running server."""
+
+    async def ask(self, request: Request) -> Asked:
+        """Return the answer; a model's error is a Failed outcome.
+
+        Raises ServerUnreachable where no answer can come at all, and what says that the
+        request cannot be meant: UnknownModel, UnknownPrompt, ModelNotConfigured.
+        """
 
 
 # --- MLflow -----------------------------------------------------------------------------

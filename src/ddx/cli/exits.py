@@ -50,6 +50,10 @@ EXIT_CODE: dict[str, int] = {
     "bad_knowledge": 50,
     "knowledge_in_use": 51,
     "knowledge_unreachable": 52,
+    "bad_cases": 60,
+    "bad_results": 61,
+    "server_unreachable": 62,
+    "evaluation_stopped": 63,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""
