@@ -144,6 +144,10 @@ class LazyEngine:
     def __init__(self, engine: CurrentKnowledge) -> None:
         self._engine = engine
 
+    def warm(self) -> None:
+        """Load it now."""
+        self._engine.get()
+
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
         """Answer, once loaded."""
         if not self._engine.ready:

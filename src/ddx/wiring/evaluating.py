@@ -1,0 +1,279 @@
+"""Evaluation, from settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ddx import __version__
+from ddx.adapters.casesets import read, read_evidences, read_relations
+from ddx.adapters.evaluation_files import (
+    Results,
+    read_results,
+    write_cases,
+    write_pheval,
+    write_summary,
+)
+from ddx.adapters.system import SystemClock
+from ddx.core.caseset import CaseSet
+from ddx.core.evaluation import Plan, Row
+from ddx.core.grading import Grader, Relations
+from ddx.core.paired import Comparison, compare
+from ddx.core.peers import Peer, PublishedRow, peers, rows_of
+from ddx.core.registry import EngineKind
+from ddx.core.summary import Summary, summarise
+from ddx.errors import BadResults, DdxError, EvaluationStopped
+from ddx.ports import Asker
+from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
+from ddx.settings import Settings
+from ddx.wiring.serving import Engines, registry
+
+SEED = 20240701
+"""Of resamples: the same results file gives the same intervals."""
+_SERVER_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `ddx evaluate` was asked for."""
+
+    cases: Path
+    model: str
+    prompt: int | None = None
+    setting: str | None = None
+    top: int = 10
+    limit: int | None = None
+    repeat: int = 1
+    concurrency: int = 1
+    server: str | None = None
+    knowledge: Path | None = None
+    """Folder with Mondo's cross-references, and with DDXPlus's evidences."""
+    keep_all: bool = False
+    out: Path | None = None
+    resume: Path | None = None
+    mlflow: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that came of it."""
+
+    plan: Plan
+    cases: CaseSet
+    rows: tuple[Row, ...]
+    summary: Summary
+    published: tuple[PublishedRow, ...]
+    peers: tuple[Peer, ...]
+    folder: Path
+    run_id: str | None = None
+    """MLflow's; None where it is not there."""
+    notes: tuple[str, ...] = field(default=())
+    """What a reader must know, in sentences."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `ddx evaluate --json` prints it."""
+        return {
+            "set": self.plan.set_name,
+            "set_digest": self.plan.set_digest,
+            "model": self.plan.model,
+            **self.summary.as_json(),
+            "plan": asdict(self.plan),
+            "dropped": dict(self.cases.dropped),
+            "published": [row.as_json() for row in self.published],
+            "same_cases": [peer.as_json() for peer in self.peers],
+            "notes": list(self.notes),
+            "folder": str(self.folder),
+            "mlflow_run_id": self.run_id,
+        }
+
+
+def run(settings: Settings, options: Options, progress: Callable[[int, int], None]) -> Evaluation:
+    """Evaluate; `progress` is told (done, of how many) after each answer.
+
+    Raises BadCases, BadResults, UnknownModel, UnknownPrompt, ModelNotConfigured, MissingExtra,
+    ServerUnreachable, EvaluationStopped.
+    """
+    os.umask(0o077)
+    cases = _read(options)
+    plan = _plan(settings, options, cases)
+    done, folder = _resumed(options, plan)
+    asker = _asker(settings, options, plan, cases)
+    grader = _grader(options.knowledge)
+    folder = folder or _folder(settings, options, plan)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    results = Results(folder / "results.jsonl", plan)
+    count, total = len(done), len(cases.cases) * plan.repeat
+
+    def keep(row: Row) -> None:
+        nonlocal count
+        count += 1
+        results.keep(row)
+        progress(count, total)
+
+    try:
+        new = asyncio.run(
+            evaluate(
+                cases,
+                plan,
+                asker,
+                grader,
+                done=done.keys(),
+                concurrency=options.concurrency,
+                keep=keep,
+            )
+        )
+    except DdxError as error:
+        if not count:
+            raise
+        raise EvaluationStopped(
+            f"{error}. {count} of {total} answers are kept: --resume {results.path}"
+        ) from error
+    finally:
+        results.close()
+    by_id = {case.id: case for case in cases.cases}
+    found = {(row.case_id, row.attempt): row for row in new}
+    found |= {key: graded(by_id[row.case_id], row, grader) for key, row in done.items()}
+    rows = tuple(
+        found[case.id, attempt] for attempt in range(1, plan.repeat + 1) for case in cases.cases
+    )
+    results.replace(rows)
+    evaluation = Evaluation(
+        plan=plan,
+        cases=cases,
+        rows=rows,
+        summary=summarise(cases.cases, rows, _luck()),
+        published=published(plan.set_name),
+        peers=peers(cases.cases, rows, _luck()),
+        folder=folder,
+        notes=_notes(options, cases),
+    )
+    return _written(evaluation)
+
+
+def compared(first: Path, second: Path) -> tuple[Plan, Plan, Comparison]:
+    """Compare two results files of the same cases. Raises BadResults."""
+    (one, rows), (other, others) = read_results(first), read_results(second)
+    if one.set_digest != other.set_digest:
+        raise BadResults(
+            f"{first} and {second} are results of different cases ({one.set_name}, {one.cases};"
+            f" {other.set_name}, {other.cases})"
+        )
+    return one, other, compare(rows, others, _luck())
+
+
+def published(set_name: str) -> tuple[PublishedRow, ...]:
+    """Return what others published on a set."""
+    text = (resources.files("ddx.defaults") / "published.toml").read_text(encoding="utf-8")
+    return rows_of(tomllib.loads(text), set_name)
+
+
+def _luck() -> Random:
+    return Random(SEED)  # noqa: S311  (for resamples)
+
+
+# --- the steps --------------------------------------------------------------------------
+
+
+def _read(options: Options) -> CaseSet:
+    cases = read(options.cases, partial(read_evidences, options.knowledge))
+    return (cases if options.keep_all else cases.usable()).first(options.limit)
+
+
+def _plan(settings: Settings, options: Options, cases: CaseSet) -> Plan:
+    model = settings.models.get(options.model)
+    return Plan(
+        set_name=cases.name,
+        set_digest=cases.digest,
+        cases=len(cases.cases),
+        model=options.model,
+        llm=model.llm if model else None,
+        prompt=options.prompt,
+        setting=options.setting,
+        top=options.top,
+        repeat=options.repeat,
+        through=options.server or "in process",
+        version=__version__,
+    )
+
+
+def _resumed(options: Options, plan: Plan) -> tuple[dict[tuple[str, int], Row], Path | None]:
+    """Return the answers that need not be asked for again, and their folder."""
+    if options.resume is None:
+        return {}, None
+    earlier, rows = read_results(options.resume)
+    if replace(earlier, version=plan.version, through=plan.through) != plan:
+        differing = [
+            name
+            for name, value in asdict(plan).items()
+            if name not in ("version", "through") and asdict(earlier)[name] != value
+        ]
+        raise BadResults(f"{options.resume} answers another question: {', '.join(differing)}")
+    folder = options.resume if options.resume.is_dir() else options.resume.parent
+    return {(r.case_id, r.attempt): r for r in rows if r.outcome != "failed"}, folder
+
+
+def _asker(settings: Settings, options: Options, plan: Plan, cases: CaseSet) -> Asker:
+    if options.server:
+        from ddx.adapters.http_server import ServerAsker
+
+        return ServerAsker(options.server, _SERVER_TIMEOUT_S)
+    if cases.cases:
+        refusal = registry(settings).refusal(request_of(cases.cases[0], plan))
+        if refusal is not None:
+            raise refusal
+    model = settings.models[options.model]
+    engine = Engines(settings).engine_of(model)
+    if model.engine is EngineKind.KNOWLEDGE:
+        # Loaded now: the first case's time is its own.
+        warm = getattr(engine, "warm", None)
+        if warm is not None:
+            warm()
+    return EngineAsker(engine, model, SystemClock())
+
+
+def _grader(knowledge: Path | None) -> Grader:
+    from ddx.adapters.knowledge.names import name_key
+
+    relations = Relations()
+    if knowledge is not None and (knowledge / "mondo_xref.tsv.gz").exists():
+        relations = read_relations(knowledge)
+    return Grader(name_key=name_key, relations=relations)
+
+
+def _folder(settings: Settings, options: Options, plan: Plan) -> Path:
+    if options.out is not None:
+        if (options.out / "results.jsonl").exists():
+            raise BadResults(f"{options.out} holds results already: --resume it, or name another")
+        return options.out
+    moment = SystemClock().now().strftime("%Y%m%dT%H%M%S")
+    name = re.sub(r"[^\w.+-]", "_", f"{moment}-{plan.set_name}-{plan.model}")
+    return settings.data / "evaluations" / name
+
+
+def _notes(options: Options, cases: CaseSet) -> tuple[str, ...]:
+    notes = [
+        f"{n} cases left out: {why} (--keep-all keeps them)" for why, n in cases.dropped.items()
+    ]
+    if options.knowledge is None:
+        notes.append(
+            "Graded by the codes of the answers and by names alone: --knowledge FOLDER adds"
+            " Mondo's equivalents and groups."
+        )
+    return tuple(notes)
+
+
+def _written(evaluation: Evaluation) -> Evaluation:
+    folder = evaluation.folder
+    write_cases(folder / "cases.csv", {c.id: c for c in evaluation.cases.cases}, evaluation.rows)
+    write_pheval(folder, evaluation.rows)
+    write_summary(folder / "summary.json", evaluation.as_json())
+    return evaluation
