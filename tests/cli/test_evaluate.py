@@ -177,6 +177,51 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_asked(
     assert evaluate(cases, "--compare", "a", "b")[0] == 2
 
 
+def test_the_evaluation_is_one_run_with_figures_files_and_the_digest_of_its_cases(
+    evaluate: Evaluate, home: Path, cases: Path, tmp_path: Path
+) -> None:
+    """MLflow's server does not run here: the store behind it is written."""
+    code, out, _ = evaluate(cases, "--json", "--out", tmp_path / "o")
+    found = json.loads(out)
+    assert code == 0
+    assert found["mlflow_run_id"], found["notes"]
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{home}/mlflow_data/mlflow.db")
+    made = client.get_run(found["mlflow_run_id"])
+    experiment = client.get_experiment(made.info.experiment_id)
+    assert experiment.name == "ddx-evaluation"
+    assert made.info.status == "FINISHED"
+    assert made.data.params["set_digest"] == found["set_digest"]
+    assert made.data.params["model"] == "knowledge"
+    assert made.data.metrics["top_1"] == found["top_1"]["value"]
+    assert made.data.metrics["clean/mrr_low"] == found["strata"]["clean"]["mrr"]["low"]
+    assert made.inputs.dataset_inputs[0].dataset.digest == found["set_digest"][:36]
+    files = {file.path for file in client.list_artifacts(made.info.run_id)}
+    assert files >= {
+        "cases.csv",
+        "cases.json",
+        "pheval_disease_results",
+        "plots",
+        "report.html",
+        "results.jsonl",
+        "summary.json",
+    }
+
+
+def test_answers_are_kept_where_mlflow_is_away(
+    evaluate: Evaluate, cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DDX_TRACKING_URI", "http://127.0.0.1:9")
+
+    code, out, _ = evaluate(cases, "--out", tmp_path / "o")
+
+    assert code == 0
+    assert "Not in MLflow: " in out
+    assert (tmp_path / "o" / "report.html").exists()
+
+
 class _Server(BaseHTTPRequestHandler):
     """Refuses the first request for a moment, knows one disease, fails on `again`."""
 

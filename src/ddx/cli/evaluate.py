@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ddx.core.peers import Peer
     from ddx.core.ranking import Estimate
     from ddx.core.summary import Figures
-    from ddx.wiring.evaluating import Evaluation
+    from ddx.wiring.evaluation_kept import Evaluation
 
 _CODE = exits.EXIT_CODE
 _TOPS = (1, 3, 5, 10)

@@ -7,34 +7,28 @@ import os
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from ddx import __version__
 from ddx.adapters.casesets import read, read_evidences, read_relations
-from ddx.adapters.evaluation_files import (
-    Results,
-    read_results,
-    write_cases,
-    write_pheval,
-    write_summary,
-)
+from ddx.adapters.evaluation_files import Results, read_results
 from ddx.adapters.system import SystemClock
 from ddx.core.caseset import CaseSet
 from ddx.core.evaluation import Plan, Row
 from ddx.core.grading import Grader, Relations
 from ddx.core.paired import Comparison, compare
-from ddx.core.peers import Peer, PublishedRow, peers, rows_of
+from ddx.core.peers import PublishedRow, peers, rows_of
 from ddx.core.registry import EngineKind
-from ddx.core.summary import Summary, summarise
+from ddx.core.summary import summarise
 from ddx.errors import BadResults, DdxError, EvaluationStopped
 from ddx.ports import Asker
 from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
 from ddx.settings import Settings
+from ddx.wiring.evaluation_kept import Evaluation, kept
 from ddx.wiring.serving import Engines, registry
 
 SEED = 20240701
@@ -63,39 +57,6 @@ class Options:
     mlflow: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """All that came of it."""
-
-    plan: Plan
-    cases: CaseSet
-    rows: tuple[Row, ...]
-    summary: Summary
-    published: tuple[PublishedRow, ...]
-    peers: tuple[Peer, ...]
-    folder: Path
-    run_id: str | None = None
-    """MLflow's; None where it is not there."""
-    notes: tuple[str, ...] = field(default=())
-    """What a reader must know, in sentences."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as `ddx evaluate --json` prints it."""
-        return {
-            "set": self.plan.set_name,
-            "set_digest": self.plan.set_digest,
-            "model": self.plan.model,
-            **self.summary.as_json(),
-            "plan": asdict(self.plan),
-            "dropped": dict(self.cases.dropped),
-            "published": [row.as_json() for row in self.published],
-            "same_cases": [peer.as_json() for peer in self.peers],
-            "notes": list(self.notes),
-            "folder": str(self.folder),
-            "mlflow_run_id": self.run_id,
-        }
-
-
 def run(settings: Settings, options: Options, progress: Callable[[int, int], None]) -> Evaluation:
     """Evaluate; `progress` is told (done, of how many) after each answer.
 
@@ -103,11 +64,12 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
     ServerUnreachable, EvaluationStopped.
     """
     os.umask(0o077)
+    started = SystemClock().now()
     cases = _read(options)
     plan = _plan(settings, options, cases)
     done, folder = _resumed(options, plan)
     asker = _asker(settings, options, plan, cases)
-    grader = _grader(options.knowledge)
+    grader = _grader(settings, options.knowledge)
     folder = folder or _folder(settings, options, plan)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     results = Results(folder / "results.jsonl", plan)
@@ -156,7 +118,7 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
         folder=folder,
         notes=_notes(options, cases),
     )
-    return _written(evaluation)
+    return kept(settings, evaluation, started, mlflow=options.mlflow)
 
 
 def compared(first: Path, second: Path) -> tuple[Plan, Plan, Comparison]:
@@ -240,13 +202,19 @@ def _asker(settings: Settings, options: Options, plan: Plan, cases: CaseSet) -> 
     return EngineAsker(engine, model, SystemClock())
 
 
-def _grader(knowledge: Path | None) -> Grader:
+def _grader(settings: Settings, knowledge: Path | None) -> Grader:
     from ddx.adapters.knowledge.names import name_key
+
+    engines = Engines(settings)
 
     relations = Relations()
     if knowledge is not None and (knowledge / "mondo_xref.tsv.gz").exists():
         relations = read_relations(knowledge)
-    return Grader(name_key=name_key, relations=relations)
+    return Grader(
+        name_key=name_key,
+        relations=relations,
+        ground=lambda name: [code.code for code in engines.terminology().codes(name)],
+    )
 
 
 def _folder(settings: Settings, options: Options, plan: Plan) -> Path:
@@ -269,11 +237,3 @@ def _notes(options: Options, cases: CaseSet) -> tuple[str, ...]:
             " Mondo's equivalents and groups."
         )
     return tuple(notes)
-
-
-def _written(evaluation: Evaluation) -> Evaluation:
-    folder = evaluation.folder
-    write_cases(folder / "cases.csv", {c.id: c for c in evaluation.cases.cases}, evaluation.rows)
-    write_pheval(folder, evaluation.rows)
-    write_summary(folder / "summary.json", evaluation.as_json())
-    return evaluation

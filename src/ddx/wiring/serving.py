@@ -12,7 +12,7 @@ from ddx.adapters import logs
 from ddx.core.record import EngineAnswer, Prediction, Request
 from ddx.core.registry import EngineKind, Model
 from ddx.errors import MissingExtra
-from ddx.ports import Engine, Journal
+from ddx.ports import Engine, Journal, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
 from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
@@ -96,6 +96,10 @@ class Engines:
         if model.name not in self._made:
             self._made[model.name] = self._make(model)
         return self._made[model.name]
+
+    def terminology(self) -> Terminology:
+        """Return what grounds names, loaded where it isn't yet."""
+        return self._knowledge.get()
 
     def warm(self) -> None:
         """Load the default model's engine, which can take seconds. For a thread."""

@@ -39,7 +39,12 @@ def write_cases(path: Path, cases: Mapping[str, Case], rows: Sequence[Row]) -> N
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(HEAD)
-        table.writerows(_line(cases[row.case_id], row) for row in rows)
+        table.writerows(lines(cases, rows))
+
+
+def lines(cases: Mapping[str, Case], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """Return the values under `HEAD` of each answer."""
+    return [_line(cases[row.case_id], row) for row in rows]
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:

@@ -23,16 +23,16 @@ class Experiment:
     """It had been deleted, and its runs with it."""
 
 
-def ensure(client: Any, artifacts_path: str | None) -> Experiment:
+def ensure(client: Any, artifacts_path: str | None, name: str = EXPERIMENT) -> Experiment:
     """Return the experiment, made where it is missing and restored where it was deleted.
 
     Every accepted prediction belongs into MLflow for ever, so a click on `delete` does not
     stand against it. Raises TrackerUnavailable, DeliveryRefused.
     """
     with translated("looking for the experiment"):
-        found = client.get_experiment_by_name(EXPERIMENT)
+        found = client.get_experiment_by_name(name)
         if found is None:
-            return Experiment(_create(client, artifacts_path))
+            return Experiment(_create(client, artifacts_path, name))
         if found.lifecycle_stage == "active":
             return Experiment(str(found.experiment_id))
         client.restore_experiment(found.experiment_id)
@@ -40,7 +40,7 @@ def ensure(client: Any, artifacts_path: str | None) -> Experiment:
     return Experiment(str(found.experiment_id), restored=True)
 
 
-def _create(client: Any, artifacts_path: str | None) -> str:
+def _create(client: Any, artifacts_path: str | None, name: str) -> str:
     """Create it with its files in `artifacts_path`/<its id>, which is MLflow's own layout.
 
     MLflow takes the place of the files before it chooses the id, and never changes it after;
@@ -49,13 +49,13 @@ def _create(client: Any, artifacts_path: str | None) -> str:
     """
     guess = _next_id(client) if artifacts_path else None
     if guess is None:
-        return str(client.create_experiment(EXPERIMENT))
+        return str(client.create_experiment(name))
     for _ in range(_TRIES):
         location = f"{artifacts_path}/{guess}"
-        id = str(client.create_experiment(EXPERIMENT, artifact_location=location))
+        id = str(client.create_experiment(name, artifact_location=location))
         if id == str(guess):
             return id
-        client.rename_experiment(id, f"{EXPERIMENT}-misplaced-{id}")
+        client.rename_experiment(id, f"{name}-misplaced-{id}")
         client.delete_experiment(id)
         guess = int(id) + 1
     raise TrackerUnavailable("others create experiments all the time: its id cannot be guessed")
