@@ -315,4 +315,4 @@ class EvaluationStopped(DdxError):
     """The evaluation did not come to its end."""
 
     code = "evaluation_stopped"
-    advice = "Go on with --resume; what was answered is kept."
+    advice = "Mend what it names, then go on from there."

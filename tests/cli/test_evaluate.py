@@ -222,6 +222,19 @@ def test_answers_are_kept_where_mlflow_is_away(
     assert (tmp_path / "o" / "report.html").exists()
 
 
+def test_ctrl_c_says_how_to_go_on(
+    evaluate: Evaluate, cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ddx.wiring.evaluating.evaluate", stopped)
+
+    code, out, err = evaluate(cases, "--no-mlflow", "--out", tmp_path / "o")
+    assert (code, out) == (130, "")
+    assert f"0 of 3 answers are kept: go on with --resume {tmp_path / 'o'}" in err
+
+
 class _Server(BaseHTTPRequestHandler):
     """Refuses the first request for a moment, knows one disease, fails on `again`."""
 

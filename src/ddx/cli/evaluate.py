@@ -135,8 +135,12 @@ def command(
         resume=resume,
         mlflow=mlflow,
     )
-    with _progress() as progress:
-        found = evaluating.run(settings, options, progress)
+    try:
+        with _progress() as progress:
+            found = evaluating.run(settings, options, progress)
+    except KeyboardInterrupt as stop:
+        click.echo(f"\n{stop}", err=True)
+        raise
     if as_json:
         print_json(found.as_json())
     else:

@@ -96,9 +96,9 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
     except DdxError as error:
         if not count:
             raise
-        raise EvaluationStopped(
-            f"{error}. {count} of {total} answers are kept: --resume {results.path}"
-        ) from error
+        raise EvaluationStopped(f"{error}. {_resume(count, total, folder)}") from error
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_resume(count, total, folder)) from stop
     finally:
         results.close()
     by_id = {case.id: case for case in cases.cases}
@@ -136,6 +136,10 @@ def published(set_name: str) -> tuple[PublishedRow, ...]:
     """Return what others published on a set."""
     text = (resources.files("ddx.defaults") / "published.toml").read_text(encoding="utf-8")
     return rows_of(tomllib.loads(text), set_name)
+
+
+def _resume(count: int, total: int, folder: Path) -> str:
+    return f"{count} of {total} answers are kept: go on with --resume {folder}"
 
 
 def _luck() -> Random:

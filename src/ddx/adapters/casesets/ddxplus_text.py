@@ -15,7 +15,7 @@ _STATEMENTS = (
     (r"Do you (?:(?:constantly|suddenly|currently) )?(?:have|feel|suffer from) (.+)", r"Has \1"),
     (r"Do you (.+)", r"They \1"),
     (r"Does the person have (.+)", r"Has \1"),
-    (r"Have you (?:(?:recently|ever|noticed) )*(?:had )?(.+)", r"Has had \1"),
+    (r"Have you (?:(?:recently|ever) )*(.+)", r"Has \1"),
     (r"Are you (.+)", r"Is \1"),
     (r"Did you (.+)", r"Did \1"),
     (r"Were you (.+)", r"Was \1"),
