@@ -8,6 +8,7 @@ from typing import Any
 
 from ddx.core.caseset import Case
 from ddx.core.evaluation import Row
+from ddx.core.grading import Grade
 from ddx.core.ranking import Estimate, Luck, hit, mcnemar, share
 from ddx.core.summary import TOPS, strata_of
 
@@ -72,11 +73,11 @@ def rows_of(table: Mapping[str, Any], set_name: str) -> tuple[PublishedRow, ...]
 
 def peers(cases: Sequence[Case], rows: Sequence[Row], luck: Luck) -> tuple[Peer, ...]:
     """Return each method that has published results of single cases, per stratum."""
-    ranks = {row.case_id: row.grade.rank_grouping for row in rows if row.attempt == 1}
+    grades = {row.case_id: row.grade for row in rows if row.attempt == 1}
     methods = sorted({method for case in cases for method in case.published})
     strata = {"all": list(cases), **strata_of(cases)}
     return tuple(
-        _peer(method, stratum, known, ranks, luck)
+        _peer(method, stratum, known, grades, luck)
         for method in methods
         for stratum, inside in strata.items()
         if (known := [case for case in inside if method in case.published])
@@ -87,16 +88,19 @@ def _peer(
     method: str,
     stratum: str,
     cases: Sequence[Case],
-    ranks: Mapping[str, int | None],
+    grades: Mapping[str, Grade],
     luck: Luck,
 ) -> Peer:
+    """Published ranks count the truth's group too, so ours do; published shares do not."""
     found = [case.published[method] for case in cases]
     only_first = any(one.top_1 is not None for one in found)
     tops = TOPS[:1] if only_first else TOPS
     theirs = {
         k: [one.top_1 if one.top_1 is not None else hit(one.rank, k) for one in found] for k in tops
     }
-    ours = {k: [hit(ranks.get(case.id), k) for case in cases] for k in tops}
+    known = [grades.get(case.id, Grade()) for case in cases]
+    ranks = [grade.rank if only_first else grade.rank_grouping for grade in known]
+    ours = {k: [hit(rank, k) for rank in ranks] for k in tops}
     return Peer(
         method=method,
         stratum=stratum,

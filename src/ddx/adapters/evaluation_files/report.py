@@ -150,7 +150,10 @@ def _peers(peers: Sequence[Peer]) -> Iterable[str]:
                 first = [f"<td>{escape(name)}</td>", f"<td>{escape(peer.stratum)}</td>"]
                 rows.append([*first, _number(peer.n), *map(_estimate, values.values()), *blank])
         yield _table(("method", "cases", "n", *(f"top-{k}" for k in TOPS)), rows)
-        yield '<p class="dim">Exact and grouping matches count, as in the published ranks.</p>'
+        yield (
+            '<p class="dim">Beside published ranks the group of the truth counts, as it does in'
+            " them; beside published shares it does not.</p>"
+        )
 
 
 def _misses(cases: Mapping[str, Case], rows: Sequence[Row]) -> Iterable[str]:
