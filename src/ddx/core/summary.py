@@ -45,8 +45,7 @@ STRATA: Mapping[str, tuple[str, tuple[Filter, ...]]] = {
         (_flag("pmid_in_kb", False), _flag("in_kb", True)),
     ),
 }
-"""Name -> what it holds, and the cases that belong to it. One that holds no case or all cases
-is not reported."""
+"""Name -> what it holds, and the cases that belong to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +151,16 @@ def summarise(cases: Sequence[Case], rows: Iterable[Row], luck: Luck) -> Summary
 
 
 def strata_of(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    """Return the cases of each stratum that says something about this set."""
-    found = {}
+    """Return the cases of each stratum that says something about this set.
+
+    `clean` is always said where it is known; another only where it is not the same as all or
+    as one before it.
+    """
+    found: dict[str, list[Case]] = {}
     for name, (_, filters) in STRATA.items():
         inside = [case for case in cases if all(belongs(case) for belongs in filters)]
-        if 0 < len(inside) < len(cases):
+        said = inside == list(cases) or inside in found.values()
+        if inside and (name == "clean" or not said):
             found[name] = inside
     if "clean" not in found:
         found.pop("with", None)
@@ -169,8 +173,7 @@ def _strata(
     strata = strata_of(cases)
     found = {name: _figures(inside, rows, luck) for name, inside in strata.items()}
     for name, inside in {"": list(cases), **strata}.items():
-        if len(by_disease(inside)) < len(inside):
-            found[f"{name}_macro".lstrip("_")] = _figures(inside, rows, luck, macro=True)
+        found[f"{name}_macro".lstrip("_")] = _figures(inside, rows, luck, macro=True)
     return found
 
 
