@@ -65,8 +65,8 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
 @click.option(
     "--knowledge",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with mondo_xref.tsv.gz and mondo_rare_edges.tsv.gz to grade by, and with"
-    " DDXPlus's release_evidences.json.",
+    help="Folder with mondo_xref.tsv.gz and mondo_rare_edges.tsv.gz to grade by (default: added"
+    " knowledge), and with DDXPlus's release_evidences.json.",
 )
 @click.option("--keep-all", is_flag=True, help="Keep cases whose text names the disease, too.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for results and report.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from ddx import __version__
-from ddx.adapters.casesets import read, read_evidences, read_relations
+from ddx.adapters.casesets import MONDO_FILES, read, read_evidences, read_relations
 from ddx.adapters.evaluation_files import Results, read_results
 from ddx.adapters.system import SystemClock
 from ddx.core.caseset import CaseSet
@@ -29,6 +29,7 @@ from ddx.ports import Asker
 from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
 from ddx.settings import Settings
 from ddx.wiring.evaluation_kept import Evaluation, kept
+from ddx.wiring.knowledge import store as knowledge_store
 from ddx.wiring.serving import Engines, registry
 
 SEED = 20240701
@@ -116,7 +117,7 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
         published=published(plan.set_name),
         peers=peers(cases.cases, rows, _luck()),
         folder=folder,
-        notes=_notes(options, cases),
+        notes=_notes(settings, options, cases),
     )
     return kept(settings, evaluation, started, mlflow=options.mlflow)
 
@@ -211,14 +212,22 @@ def _grader(settings: Settings, knowledge: Path | None) -> Grader:
 
     engines = Engines(settings)
 
-    relations = Relations()
-    if knowledge is not None and (knowledge / "mondo_xref.tsv.gz").exists():
-        relations = read_relations(knowledge)
+    folder = _mondo(settings, knowledge)
+    relations = read_relations(folder) if folder else Relations()
     return Grader(
         name_key=name_key,
         relations=relations,
         ground=lambda name: [code.code for code in engines.terminology().codes(name)],
     )
+
+
+def _mondo(settings: Settings, knowledge: Path | None) -> Path | None:
+    """Return the folder with Mondo to grade by: the one that is named, else added knowledge."""
+    shelf = knowledge_store(settings).current() if knowledge is None else None
+    folder = shelf.folder if shelf else knowledge
+    if folder is None or not all((folder / name).exists() for name in MONDO_FILES):
+        return None
+    return folder
 
 
 def _folder(settings: Settings, options: Options, plan: Plan) -> Path:
@@ -231,13 +240,13 @@ def _folder(settings: Settings, options: Options, plan: Plan) -> Path:
     return settings.data / "evaluations" / name
 
 
-def _notes(options: Options, cases: CaseSet) -> tuple[str, ...]:
+def _notes(settings: Settings, options: Options, cases: CaseSet) -> tuple[str, ...]:
     notes = [
         f"{n} cases left out: {why} (--keep-all keeps them)" for why, n in cases.dropped.items()
     ]
-    if options.knowledge is None:
+    if _mondo(settings, options.knowledge) is None:
         notes.append(
-            "Graded by the codes of the answers and by names alone: --knowledge FOLDER adds"
-            " Mondo's equivalents and groups."
+            "Graded by the codes of the answers and by names alone: --knowledge FOLDER, or"
+            " `ddx knowledge add`, adds Mondo's equivalents and groups."
         )
     return tuple(notes)

@@ -98,8 +98,8 @@ class Engines:
         return self._made[model.name]
 
     def terminology(self) -> Terminology:
-        """Return what grounds names, loaded where it isn't yet."""
-        return self._knowledge.get()
+        """Return what grounds names, loaded by its first question."""
+        return self._knowledge
 
     def warm(self) -> None:
         """Load the default model's engine, which can take seconds. For a thread."""

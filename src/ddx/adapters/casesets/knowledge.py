@@ -14,6 +14,7 @@ from ddx.core.grading import PRECISE, Relations, normal_id
 from ddx.errors import BadCases
 
 XREFS, EDGES, EVIDENCES = "mondo_xref.tsv.gz", "mondo_rare_edges.tsv.gz", "*release_evidences.json"
+MONDO_FILES = (XREFS, EDGES)
 _SERIES = "OMIMPS"
 
 
