@@ -46,7 +46,8 @@ def measure(home: Path, size: int, seconds: float) -> tuple[float, float]:
     with closing(SqliteJournal(home / "ddx_data", "main")) as journal:
         fill(journal, size)
     ddx = [sys.executable, "-m", "ddx"]
-    with process([*ddx, "serve"], f"{address}/readyz", environment, home / "serve.log") as server:
+    serve = [*ddx, "serve", "--no-deliverer"]
+    with process(serve, f"{address}/readyz", environment, home / "serve.log") as server:
         wrk(f"{address}/predict/v1", 8, 5)
         served = rss_mb(server.pid)
     with process([*ddx, "deliver"], None, environment, home / "deliver.log") as deliverer:

@@ -35,9 +35,15 @@ def ddx_server(home: Path, tracking_uri: str, journal: str) -> Iterator[str]:
         "DDX_MAX_BACKLOG_MB": "100000",
     }
     ddx = [sys.executable, "-m", "ddx"]
+    serve = [*ddx, "serve", "--no-deliverer"]
     address = f"http://127.0.0.1:{port}"
     with (
-        process([*ddx, "serve"], f"{address}/readyz", environment, home / f"{journal}.log"),
+        process(
+            serve,
+            f"{address}/readyz",
+            environment,
+            home / f"{journal}.log",
+        ),
         process([*ddx, "deliver"], None, environment, home / "deliver.log"),
     ):
         yield f"{address}/predict/v1"

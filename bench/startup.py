@@ -41,7 +41,7 @@ def until_ready(command: list[str], port: int, path: str, **environment: str) ->
 def serve(home: Path) -> float:
     port = free_port()
     return until_ready(
-        [*DDX, "serve"],
+        [*DDX, "serve", "--no-deliverer"],
         port,
         "/readyz",
         DDX_HOME=str(home),

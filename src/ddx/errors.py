@@ -256,6 +256,13 @@ class FilesInUse(DdxError):
     advice = "Stop that program, then run `ddx reset` again. Nothing was deleted."
 
 
+class AlreadyRunning(DdxError):
+    """Another `ddx up` runs on this data folder."""
+
+    code = "already_running"
+    advice = "Stop that one first, or give this one another DDX_HOME or data_dir."
+
+
 class BadPack(DdxError):
     """A file of a knowledge pack is not as its form says."""
 

@@ -97,7 +97,7 @@ def test_another_process_sees_progress_and_trouble(tmp_path: Path) -> None:
         assert (status.aside, status.quarantined) == (1, 1)
         assert status.oldest_aside == waits.prediction_id
         assert status.cursors == {"j": 7}
-        assert reader.quarantined(10) == [refused]
+        assert reader.deliveries({State.QUARANTINED}, 10) == [refused]
         state.alive(None)
         assert reader.status().error_code is None
         assert reader.status().alive_ms == pytest.approx(time.time() * 1000, abs=10_000)

@@ -70,6 +70,21 @@ def test_the_whole_is_started_supervised_and_stopped(stack: Stack) -> None:
     assert second.returncode == EXIT_CODE["port_in_use"]
     assert f"port {stack.port} is held by pid {server} (" in second.stderr
 
+    elsewhere = ddx(stack, "up", "--port", str(free_port()), "--mlflow-port", str(free_port()))
+    assert elsewhere.returncode == EXIT_CODE["already_running"]
+    assert f"pid {stack.up.pid} (" in elsewhere.stderr  # type: ignore[union-attr]
+    beside = ddx(stack, "serve", "--port", str(free_port()))
+    assert beside.returncode == EXIT_CODE["journal_in_use"]
+    assert f"process {server} writes the journal 'main'" in beside.stderr
+    assert "Traceback" not in beside.stderr
+
+    asked = ddx(stack, "predict", "Fever for 3 days, headache and a petechial rash.", "--json")
+    assert asked.returncode == 0, asked.stderr
+    id = json.loads(asked.stdout)["prediction_id"]
+    stack.wait(lambda: id in {run.info.run_name for run in stack.runs()}, 30)
+    waiting = ddx(stack, "deliver", "--dry-run", "--json")
+    assert json.loads(waiting.stdout) == {"would_be_delivered": 0}
+
     doctor = ddx(stack, "doctor", "--json")
     assert json.loads(doctor.stdout)["ok"], doctor.stdout
 
@@ -85,7 +100,7 @@ def test_the_whole_is_started_supervised_and_stopped(stack: Stack) -> None:
     assert left(stack) == {}
     stopped = re.findall(r"ddx: (.*) stopped", log.read_text())
     assert stopped == ["server", "deliverer", "MLflow", "all"]
-    assert not (stack.home / "ddx_data" / "up.pid").exists()
+    assert (stack.home / "ddx_data" / "up.pid").read_text() == ""
     for folder in ("ddx_data", "ddx_data/logs", "mlflow_data", "mlflow_data/artifacts"):
         assert (stack.home / folder).stat().st_mode & 0o777 == 0o700, folder
     assert (stack.home / "mlflow_data" / "mlflow.db").stat().st_mode & 0o777 == 0o600

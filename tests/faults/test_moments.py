@@ -64,7 +64,7 @@ class Site:
 
     @contextmanager
     def serving(self, dies_at: tuple[str, int] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        server = self.start("serve", dies_at=dies_at)
+        server = self.start("serve", "--no-deliverer", dies_at=dies_at)
         try:
             self.stack.wait(lambda: self.stack.get("/readyz").status == 200, 60)
             yield server
@@ -90,7 +90,7 @@ class Site:
     def deliver(self) -> None:
         """Deliver what there is, in this process: loading MLflow anew takes seconds."""
         settings = load(self.environment, self.stack.home)
-        done = delivering.deliver(settings, once=True, dry_run=False, rebuild=False)
+        done = delivering.deliver(settings, once=True)
         assert done["left"] == 0
 
     def faults(self, told: list[Reply]) -> list[str]:

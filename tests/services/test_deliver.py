@@ -14,7 +14,7 @@ from ddx.adapters.memory_runs import MemoryDeliveryState, MemoryRuns
 from ddx.core.delivery import State
 from ddx.core.run_draft import draft
 from ddx.ports import DeliveryState
-from ddx.services.deliver import Deliverer, undelivered
+from ddx.services.deliver import Deliverer, undelivered, waiting
 
 DOORS = pytest.mark.parametrize("chooses_ids", [False, True], ids=["their ids", "our ids"])
 
@@ -35,7 +35,7 @@ def test_each_finished_prediction_has_its_run_in_the_journals_order(
     assert world.active() == [draft(prediction) for prediction in kept]
     assert progress.acknowledged == len(kept)
     assert progress.quarantined == 0
-    assert not list(world.deliverer().waiting())
+    assert not list(waiting([world.journal], world.state))
 
 
 def test_a_prediction_that_finishes_late_is_delivered_then() -> None:
@@ -53,7 +53,7 @@ def test_a_prediction_that_finishes_late_is_delivered_then() -> None:
 def test_a_dry_run_names_what_waits_and_changes_nothing() -> None:
     world = World()
     kept = [world.keep() for _ in range(3)]
-    assert list(world.deliverer().waiting()) == [prediction.id for prediction in kept]
+    assert list(waiting([world.journal], world.state)) == [prediction.id for prediction in kept]
     assert not world.runs.runs
 
 

@@ -289,6 +289,23 @@ async def test_an_engine_that_hangs_misses_its_deadline(
     assert done.completion.status == 504
 
 
+async def test_a_server_that_stops_answers_who_still_waits_and_keeps_the_interruption(
+    journal: MemoryJournal,
+) -> None:
+    engine = Asked()
+    engine.gate = asyncio.Event()
+    predictor = a_predictor(journal, engine)
+    waiting = [asyncio.create_task(predictor.predict(a_request(), "me")) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    predictor.interrupt()
+    for done in await asyncio.wait_for(asyncio.gather(*waiting), 5):
+        assert isinstance(done.outcome, Interrupted)
+        assert done.completion is not None
+        assert (done.completion.status, done.completion.duration_s) == (503, None)
+        assert '"interrupted"' in done.completion.body
+        assert journal.find(done.id) == done
+
+
 async def test_too_many_at_once_are_refused_before_anything_is_kept(
     journal: MemoryJournal,
 ) -> None:

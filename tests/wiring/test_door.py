@@ -30,14 +30,13 @@ def a_database(home: Path, revision: str) -> Path:
 
 def door(home: Path, **environment: str) -> object:
     loaded = settings.load(environment, home)
-    return delivering.door(loaded, threading.Event())
+    return delivering.door(loaded, threading.Event(), tries=30)
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow", reason="needs the extra `tracking`")
     monkeypatch.setattr(delivering, "DOOR_WAIT_S", 0.01)
-    monkeypatch.setattr(delivering, "DOOR_TRIES", 30)
 
 
 def mlflow_answers(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:

@@ -160,10 +160,18 @@ def _state(pid: int) -> str:
 
 
 class Process:
-    """A child process in a session of its own. It dies when we do, even by kill -9."""
+    """A child process in a session of its own. It dies when we do, even by kill -9; but one that
+    sees to that by itself (`end_with`) is started without what is unsafe beside other threads.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        ends_by_itself: bool = False,
     ) -> None:
         with log.open("ab") as file:
             self._popen = subprocess.Popen(
@@ -175,8 +183,8 @@ class Process:
                 env=dict(environment),
                 # Ctrl-C on the terminal reaches us alone: we stop the others in order.
                 start_new_session=True,
-                # Not run beside other threads: the supervisor has none.
-                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509
+                # Not run beside other threads: the supervisor of `ddx up` has none.
+                preexec_fn=None if ends_by_itself else _dies_with(os.getpid()),  # noqa: PLW1509
             )
 
     @property
@@ -197,6 +205,13 @@ class Process:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
+
+
+def end_with(parent: int) -> None:
+    """Let this process end when its parent ends, or now, if it has."""
+    run = _dies_with(parent)
+    if run is not None:
+        run()
 
 
 def _dies_with(parent: int) -> Callable[[], None] | None:

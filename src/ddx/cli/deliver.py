@@ -18,6 +18,8 @@ _CODE = exits.EXIT_CODE
         _CODE["missing_extra"],
         _CODE["journal_damaged"],
         _CODE["mlflow_unavailable"],
+        _CODE["mlflow_schema_untested"],
+        _CODE["delivery_in_use"],
     ),
 )
 @click.option("--once", is_flag=True, help="Deliver what waits now, then end.")
@@ -25,14 +27,23 @@ _CODE = exits.EXIT_CODE
 @click.option(
     "--rebuild", is_flag=True, help="Make the delivery state anew from journals and MLflow."
 )
+@click.option(
+    "--beside",
+    type=int,
+    metavar="PID",
+    help="Wait while another process delivers; end with process PID, which started this one.",
+)
 @as_json
-def command(*, once: bool, dry_run: bool, rebuild: bool, as_json: bool) -> None:
+def command(*, once: bool, dry_run: bool, rebuild: bool, beside: int | None, as_json: bool) -> None:
     """Bring journal records to MLflow, each exactly once. Without --once, until stopped."""
     from ddx.settings import load
-    from ddx.wiring.delivering import deliver
+    from ddx.wiring.delivering import deliver, would_deliver
 
     settings = load()
-    done = deliver(settings, once=once, dry_run=dry_run, rebuild=rebuild)
+    if dry_run:
+        done = {"would_be_delivered": would_deliver(settings)}
+    else:
+        done = deliver(settings, once=once, rebuild=rebuild, beside=beside)
     if as_json:
         print_json(done)
     else:

@@ -21,6 +21,7 @@ EXIT_CODE: dict[str, int] = {
     "missing_extra": 6,
     "files_in_use": 7,
     "bad_pack": 8,
+    "already_running": 9,
     "invalid_request": 10,
     "body_too_large": 10,
     "unsupported_media_type": 10,

@@ -16,15 +16,20 @@ _CODE = exits.EXIT_CODE
         "ddx serve --port 8001",
         _CODE["bad_settings"],
         _CODE["port_in_use"],
+        _CODE["journal_unavailable"],
         _CODE["journal_in_use"],
         _CODE["journal_damaged"],
     ),
 )
 @click.option("--host", help="Address to listen on, instead of the setting `host`.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port, instead of `port`.")
-def command(host: str | None, port: int | None) -> None:
-    """Run the server alone. MLflow and `ddx deliver` can come and go beside it."""
+@click.option("--no-deliverer", is_flag=True, help="Start no `ddx deliver` beside the server.")
+def command(host: str | None, port: int | None, *, no_deliverer: bool) -> None:
+    """Run the server, and a deliverer that waits while another one works.
+
+    MLflow can come and go beside it. Ends with 143 after SIGTERM, as systemd expects.
+    """
     from ddx.settings import load
     from ddx.web.serve import serve
 
-    serve(with_address(load(), host=host, port=port))
+    serve(with_address(load(), host=host, port=port), with_deliverer=not no_deliverer)

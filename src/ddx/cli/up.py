@@ -26,6 +26,7 @@ _CASE = (
         "ddx up --port 8001",
         _CODE["bad_settings"],
         _CODE["port_in_use"],
+        _CODE["already_running"],
         _CODE["not_ready"],
     ),
 )
@@ -42,11 +43,11 @@ def command(port: int | None, mlflow_port: int | None) -> int:
     supervisor = launch.supervisor(settings, say=_say)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
-    supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
-    launch.prepare(settings)
     what = "MLflow, the server" if launch.starts_mlflow(settings) else "the server"
-    _say(f"starting {what} and the deliverer; their logs are in {settings.data / 'logs'}")
-    with launch.recorded(settings):
+    supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
+    with launch.alone(settings):
+        launch.prepare(settings)
+        _say(f"starting {what} and the deliverer; their logs are in {settings.data / 'logs'}")
         supervisor.run(lambda: _welcome(settings, time.monotonic() - began))
     _say("all stopped")
     return exits.EXIT_OK

@@ -19,6 +19,7 @@ _SHOWN = 100
     epilog=exits.epilog(
         "ddx verify --checkpoint kept/main.json --public-key kept/checkpoint.pub",
         exits.EXIT_NOT_OK,
+        _CODE["bad_settings"],
         _CODE["bad_checkpoint"],
         _CODE["mlflow_unavailable"],
         _CODE["journal_damaged"],

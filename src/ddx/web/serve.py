@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import uvicorn
@@ -10,29 +11,51 @@ from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web.api import create_app
 from ddx.web.state import Server
+from ddx.wiring import launch
 from ddx.wiring.serving import set_up_logs
 
+LAST_WORDS_S = 3.0
+"""For the replies of requests that were cut off, after their time to finish."""
 
-def serve(settings: Settings) -> None:
+
+def serve(settings: Settings, *, with_deliverer: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; running requests get their time to finish.
 
-    Raises PortInUse before anything is opened.
+    With a deliverer beside it, which waits while another one works. Raises PortInUse, before
+    anything is opened, and what Server.start raises.
     """
     set_up_logs(settings)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder = launch.port_holder(settings.host, settings.port)
+    if holder is not None:
+        raise PortInUse(holder[0].upper() + holder[1:] + ".")
+    server = Server(settings)
+    with launch.deliverer_beside(settings, wanted=with_deliverer):
+        server.start()
         try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise PortInUse(
-                f"{settings.host}:{settings.port} cannot be bound: {error.strerror}"
-            ) from error
-    uvicorn.run(
-        create_app(Server(settings)),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.shutdown_grace_s),
-    )
+            _Http(settings, server).run()
+        finally:
+            server.stop()
+
+
+class _Http(uvicorn.Server):
+    """Uvicorn, but a request that outlasts the grace is answered, not dropped."""
+
+    def __init__(self, settings: Settings, server: Server) -> None:
+        self._predictions, self._grace_s = server, settings.shutdown_grace_s
+        super().__init__(
+            uvicorn.Config(
+                create_app(server),
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(self._grace_s + LAST_WORDS_S),
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let running requests finish; then end what their engines are still asked."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._grace_s, self._predictions.predictor.interrupt)
+        await super().shutdown(sockets)

@@ -36,8 +36,11 @@ class Server:
     def start(self) -> None:
         """Open the journal, close what an earlier process left, load engines behind.
 
-        Raises JournalInUse, JournalUnavailable, JournalDamaged.
+        Does nothing where it was started already. Raises JournalInUse, JournalUnavailable,
+        JournalDamaged.
         """
+        if self._journal is not None:
+            return
         self._journal = self._open_journal()
         engines = serving.Engines(self.settings)
         self.predictor = serving.predictor(
@@ -59,6 +62,7 @@ class Server:
         self._stopped.set()
         if self._journal is not None:
             self._journal.close()
+            self._journal = None
 
     def refresh(self) -> None:
         """Look at disk and backlog, and try a journal that failed. Blocks: for a thread."""

@@ -8,8 +8,9 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 
-from ddx.adapters import http_probe, logs
+from ddx.adapters import http_probe, logs, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
 from ddx.adapters.ed25519 import Ed25519Signer
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
@@ -21,7 +22,7 @@ from ddx.core.record import PredictionId
 from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
 from ddx.ports import JournalReader, Runs
 from ddx.services.admission import Backlog
-from ddx.services.deliver import Deliverer, undelivered
+from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
 from ddx.settings import Settings
 
@@ -29,8 +30,9 @@ log = logging.getLogger("ddx")
 TEND_EVERY_S = 2.0
 CHECKPOINT_EVERY_S = 60.0
 DOOR_WAIT_S = 0.5
-DOOR_TRIES = 240
-"""Two minutes for MLflow to make its database at its first start."""
+DOOR_TRIES_ONCE = 20
+"""Ten seconds where a person waits for the command to end."""
+STANDBY_LOOK_S = 1.0
 
 
 class Journals:
@@ -56,33 +58,46 @@ class Journals:
             reader.close()
 
 
-def deliver(settings: Settings, *, once: bool, dry_run: bool, rebuild: bool) -> dict[str, int]:
+def would_deliver(settings: Settings) -> int:
+    """Return how many finished predictions wait. Takes no lease and needs no MLflow."""
+    state = DeliveryStatusReader(settings.data)
+    with closing(Journals(settings)) as journals:
+        return sum(1 for _ in waiting(journals(), state))
+
+
+def deliver(
+    settings: Settings, *, once: bool, rebuild: bool = False, beside: int | None = None
+) -> dict[str, int]:
     """Deliver until told to stop, or once; return what was done, for people.
 
-    Raises DeliveryInUse where another process delivers, TrackerUnavailable with `once`.
+    `beside` is the process that started this one, and with which it ends; until the lease is
+    free it waits. Otherwise raises DeliveryInUse where another process delivers. With `once`
+    raises TrackerUnavailable.
     """
     stop = threading.Event()
     logs.set_up(settings.log_level)
-    if not once and not dry_run:
+    if not once:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if beside is not None:
+        processes.end_with(beside)
+        if not _lease_is_free(settings, stop):
+            return {"left": would_deliver(settings)}
     with (
         closing(Journals(settings)) as journals,
         closing(SqliteDeliveryState(settings.data)) as state,
-        closing(door(settings, stop)) as runs,
+        closing(door(settings, stop, tries=DOOR_TRIES_ONCE if once else None)) as runs,
     ):
         deliverer = Deliverer(
             journals=journals, runs=runs, state=state, clock=SystemClock(), luck=luck
         )
         if rebuild:
             deliverer.rebuild()
-        if dry_run:
-            return {"would_be_delivered": sum(1 for _ in deliverer.waiting())}
         if once:
             adoption(settings).look()
             progress = deliverer.once()
-            left = sum(1 for _ in deliverer.waiting())
+            left = sum(1 for _ in waiting(journals(), state))
             return {
                 "delivered": progress.acknowledged,
                 "quarantined": progress.quarantined,
@@ -92,14 +107,23 @@ def deliver(settings: Settings, *, once: bool, dry_run: bool, rebuild: bool) -> 
         yield_to_others()
         with _tending(settings, journals):
             deliverer.run(stop)
-        return {"left": sum(1 for _ in deliverer.waiting())}
+        return {"left": sum(1 for _ in waiting(journals(), state))}
 
 
-def door(settings: Settings, stop: threading.Event) -> Runs:
+def _lease_is_free(settings: Settings, stop: threading.Event) -> bool:
+    """Wait until nobody delivers; return False where told to stop before."""
+    state = DeliveryStatusReader(settings.data)
+    while state.holder() is not None:
+        if stop.wait(STANDBY_LOOK_S):
+            return False
+    return True
+
+
+def door(settings: Settings, stop: threading.Event, tries: int | None = None) -> Runs:
     """Return the door into MLflow that the settings and the database allow.
 
-    Waits for MLflow to make its database. Raises UntestedSchema where `delivery` is "bulk" and
-    the database has another form.
+    Waits for MLflow to make its database: `tries` times DOOR_WAIT_S, or for ever. Raises
+    UntestedSchema where `delivery` is "bulk" and the database has another form.
     """
     from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
 
@@ -109,7 +133,7 @@ def door(settings: Settings, stop: threading.Event) -> Runs:
         ours = settings.artifacts_path if not settings.tracking_uri else None
         return ClientRuns(settings.mlflow_uri, ours, user)
     bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user)
-    for _ in range(DOOR_TRIES):
+    for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
         answers = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
@@ -120,7 +144,8 @@ def door(settings: Settings, stop: threading.Event) -> Runs:
             if untested and settings.delivery == "bulk":
                 raise
             why = str(error)
-            if untested and answers:
+            # Where MLflow answers, its tables are as they will be.
+            if answers:
                 break
         else:
             return bulk

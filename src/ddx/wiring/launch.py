@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,11 +17,23 @@ from ddx.adapters import folders, http_probe, mlflow_server, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader
 from ddx.adapters.http_probe import listens, reachable
 from ddx.adapters.system import SystemClock
+from ddx.errors import AlreadyRunning, ServerNotReady
 from ddx.services.up import Child, Spec, Supervisor
 from ddx.settings import Settings
 
-__all__ = ["listens", "prepare", "reachable", "recorded", "starts_mlflow", "supervisor"]
+__all__ = [
+    "alone",
+    "deliverer_beside",
+    "listens",
+    "port_holder",
+    "prepare",
+    "reachable",
+    "starts_mlflow",
+    "supervisor",
+]
 PID_FILE = "up.pid"
+_NEXT_TRY_S = 60.0
+log = logging.getLogger("ddx")
 
 
 def supervisor(settings: Settings, say: Callable[[str], None]) -> Supervisor:
@@ -70,20 +85,75 @@ def prepare(settings: Settings) -> None:
 
 
 @contextmanager
-def recorded(settings: Settings) -> Iterator[None]:
-    """Keep this process's id in ddx_data/up.pid while it supervises, for `ddx reset`."""
-    file = settings.data / PID_FILE
-    file.write_text(json.dumps({"pid": os.getpid()}))
+def alone(settings: Settings) -> Iterator[None]:
+    """Be the one `ddx up` of this data folder, and keep this process's id in ddx_data/up.pid,
+    for `ddx reset`. Raises AlreadyRunning, naming the other, before anything is touched.
+    """
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = settings.data / PID_FILE
+    # Not removed at the end: between two who lock it, it would be two files. It is emptied.
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = _pid_in(os.pread(fd, 100, 0))
+            who = processes.said(other) if other else "another `ddx up`"
+            raise AlreadyRunning(f"{who} runs on {settings.data}.") from error
+        os.truncate(fd, 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+        yield
+        os.truncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def _pid_in(content: bytes) -> int | None:
+    try:
+        return int(json.loads(content)["pid"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def deliverer_beside(settings: Settings, *, wanted: bool) -> Iterator[None]:
+    """Keep a deliverer running, which waits while another process delivers."""
+    if not wanted or settings.journal == "memory":
+        yield
+        return
+    folders.make_private([settings.data, settings.data / "logs"], [])
+    stopping = threading.Event()
+    supervisor = Supervisor([_deliverer(settings)], clock=SystemClock(), say=log.info)
+
+    def keep() -> None:
+        while not stopping.is_set():
+            try:
+                supervisor.run(lambda: None)
+            except ServerNotReady as error:
+                log.warning("no deliverer", extra={"event": "no_deliverer", "why": str(error)})
+                stopping.wait(_NEXT_TRY_S)
+
+    thread = threading.Thread(target=keep, name="deliverer", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        stopping.set()
+        supervisor.stop()
+        thread.join()
+
+
+def port_holder(host: str, port: int) -> str | None:
+    """Say who holds a port; None where it is free."""
+    return processes.port_holder(host, port)
 
 
 def _server(settings: Settings) -> Spec:
     return Spec(
         name="server",
-        start=partial(_start, settings, "server", _ddx("serve"), _environment(settings)),
+        start=partial(
+            _start, settings, "server", _ddx("serve", "--no-deliverer"), _environment(settings)
+        ),
         waits_for=partial(http_probe.missing, settings.host, settings.port, "/readyz"),
         holder=partial(processes.port_holder, settings.host, settings.port),
         last_words=partial(folders.last_lines, _log(settings, "server")),
@@ -94,7 +164,14 @@ def _server(settings: Settings) -> Spec:
 def _deliverer(settings: Settings) -> Spec:
     return Spec(
         name="deliverer",
-        start=partial(_start, settings, "deliverer", _ddx("deliver"), _environment(settings)),
+        start=partial(
+            _start,
+            settings,
+            "deliverer",
+            _ddx("deliver", "--beside", str(os.getpid())),
+            _environment(settings),
+            ends_by_itself=True,
+        ),
         waits_for=partial(_no_deliverer, settings),
         last_words=partial(folders.last_lines, _log(settings, "deliverer")),
         stop_within_s=15,
@@ -130,14 +207,25 @@ def _mlflow(settings: Settings) -> Spec:
     )
 
 
-def _ddx(name: str) -> list[str]:
+def _ddx(*words: str) -> list[str]:
     # -P: a file of the user's beside the settings must not stand in for a library.
-    return [sys.executable, "-P", "-m", "ddx", name]
+    return [sys.executable, "-P", "-m", "ddx", *words]
 
 
-def _start(settings: Settings, name: str, command: list[str], environment: dict[str, str]) -> Child:
+def _start(
+    settings: Settings,
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    *,
+    ends_by_itself: bool = False,
+) -> Child:
     return processes.Process(
-        command, environment=environment, folder=settings.home, log=_log(settings, name)
+        command,
+        environment=environment,
+        folder=settings.home,
+        log=_log(settings, name),
+        ends_by_itself=ends_by_itself,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from ddx import __version__
 from ddx.adapters import logs
 from ddx.core.record import EngineAnswer, Prediction, Request
 from ddx.core.registry import EngineKind, Model
-from ddx.errors import MissingExtra
+from ddx.errors import JournalInUse, MissingExtra
 from ddx.ports import Engine, Journal, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
 from ddx.services.predict import Predictor, Registry
@@ -81,6 +82,10 @@ def admission(settings: Settings) -> Admission:
     if settings.journal == "memory":
         return Admission(limits, partial(free_bytes, settings.home), Backlog)
     return Admission(limits, partial(free_bytes, settings.data), partial(backlog, settings))
+
+
+_COMMANDS = 20
+"""As many `ddx predict` as may run at once on one data folder."""
 
 
 class Engines:
@@ -164,8 +169,24 @@ def predict(settings: Settings, request: Request) -> Prediction:
     return asyncio.run(_predict_once(settings, request))
 
 
+def own_journal(settings: Settings) -> Journal:
+    """Open a journal for one command: a server holds its own for as long as it runs.
+
+    The few names are used again and again, so that commands leave no heap of files behind.
+    Raises JournalInUse where so many commands run at once.
+    """
+    for number in range(1, _COMMANDS + 1):
+        instance = f"{settings.instance}-cli-{number}"
+        try:
+            return journal(replace(settings, instance=instance))
+        except JournalInUse:
+            if number == _COMMANDS:
+                raise
+    raise AssertionError("unreachable")
+
+
 async def _predict_once(settings: Settings, request: Request) -> Prediction:
-    kept = journal(settings)
+    kept = own_journal(settings)
     try:
         service = predictor(settings, kept, Engines(settings))
         close_unfinished(kept)

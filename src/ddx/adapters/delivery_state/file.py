@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +112,17 @@ def delivery_of(row: Sequence[Any]) -> Delivery:
         attempts=attempts,
         error_code=error_code,
     )
+
+
+def deliveries_of(db: apsw.Connection, states: Collection[State], limit: int) -> Sequence[Delivery]:
+    """Return up to `limit` deliveries in these states, in order of journal and sequence."""
+    marks = ", ".join("?" * len(states))
+    rows = db.execute(
+        f"select {COLUMNS} from delivery where state in ({marks})"  # noqa: S608  (question marks)
+        " order by journal_id, seq limit ?",
+        (*sorted(state.value for state in states), limit),
+    )
+    return [delivery_of(row) for row in rows]
 
 
 def status_of(db: apsw.Connection) -> DeliveryStatus:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
 from ddx.adapters.delivery_state.file import (
-    COLUMNS,
     FORMAT,
-    delivery_of,
+    deliveries_of,
     place_of,
     status_of,
     translated,
@@ -41,19 +40,10 @@ class DeliveryStatusReader:
         with self._reading() as db:
             return place_of(db, journal_id) if db else None
 
-    def quarantined(self, limit: int) -> Sequence[Delivery]:
-        """Return up to `limit` deliveries that MLflow refused."""
+    def deliveries(self, states: Collection[State], limit: int) -> Sequence[Delivery]:
+        """Return up to `limit` deliveries in these states, in order of journal and sequence."""
         with self._reading() as db:
-            rows = (
-                db.execute(
-                    f"select {COLUMNS} from delivery where state = ?"  # noqa: S608  (a constant)
-                    " order by journal_id, seq limit ?",
-                    (State.QUARANTINED.value, limit),
-                )
-                if db
-                else ()
-            )
-            return [delivery_of(row) for row in rows]
+            return deliveries_of(db, states, limit) if db else []
 
     def holder(self) -> int | None:
         """Return the process id of the deliverer that runs now, None where none does."""

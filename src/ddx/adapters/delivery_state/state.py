@@ -9,7 +9,7 @@ from typing import Self
 
 from ddx.adapters.delivery_state.file import (
     COLUMNS,
-    delivery_of,
+    deliveries_of,
     open_or_replace,
     place_of,
     status_of,
@@ -80,16 +80,8 @@ class SqliteDeliveryState:
 
     def deliveries(self, states: Collection[State], limit: int) -> Sequence[Delivery]:
         """Return up to `limit` deliveries in these states, in order of journal and sequence."""
-        marks = ", ".join("?" * len(states))
         with translated():
-            rows = list(
-                self._db.execute(
-                    f"select {COLUMNS} from delivery where state in ({marks})"  # noqa: S608
-                    " order by journal_id, seq limit ?",
-                    (*sorted(state.value for state in states), limit),
-                )
-            )
-        return [delivery_of(row) for row in rows]
+            return deliveries_of(self._db, states, limit)
 
     def alive(self, error_code: str | None) -> None:
         """Note progress, or the code of a failure, for other processes."""

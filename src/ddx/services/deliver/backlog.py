@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ddx.core.chain import Kind
+from ddx.core.delivery import UNFINISHED, Delivery, Place, State
 from ddx.core.record import PredictionId
 from ddx.ports import JournalReader
 
 _WINDOW = 256
+_PAGE = 1000
+_ALL = 1_000_000
+"""Notes are few: a delivery has one while it is under way, in doubt or refused."""
+
+
+class Notes(Protocol):
+    """What is read of a delivery's state."""
+
+    def place(self, journal_id: str) -> Place | None:
+        """Return how far a journal is delivered, None where it was never seen."""
+
+    def deliveries(self, states: Collection[State], limit: int) -> Sequence[Delivery]:
+        """Return up to `limit` deliveries in one of these states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,18 @@ def undelivered(journal: JournalReader, cursor: int) -> Undelivered:
     if oldest is None:
         return Undelivered()
     return Undelivered(records=max(1, events // 2), bytes=size, oldest=oldest)
+
+
+def waiting(journals: Iterable[JournalReader], state: Notes) -> Iterator[PredictionId]:
+    """Yield what is not in MLflow yet: what is under way, then each journal's next, in order."""
+    for delivery in state.deliveries(UNFINISHED, _ALL):
+        yield delivery.prediction_id
+    for journal in journals:
+        place = state.place(journal.journal_id)
+        cursor = place.cursor if place else 0
+        while events := journal.events(cursor, _PAGE):
+            cursor = events[-1].seq
+            yield from (e.prediction_id for e in events if e.kind is Kind.FINISHED)
 
 
 def _first_finished(journal: JournalReader, cursor: int) -> PredictionId | None:

@@ -119,17 +119,6 @@ class Deliverer:
         self._state.alive(None)
         return progress
 
-    def waiting(self) -> Iterator[PredictionId]:
-        """Yield what would be delivered, in order, and change nothing: a dry run."""
-        for delivery in self._state.deliveries(UNFINISHED, _ALL):
-            yield delivery.prediction_id
-        for journal in self._journals():
-            place = self._state.place(journal.journal_id)
-            cursor = place.cursor if place else 0
-            while events := journal.events(cursor, self._runs.batch * 2):
-                cursor = events[-1].seq
-                yield from (e.prediction_id for e in events if e.kind is Kind.FINISHED)
-
     def rebuild(self) -> None:
         """Forget what was delivered: every run is looked for, and made or filled again."""
         places = [

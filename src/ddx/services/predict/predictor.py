@@ -16,6 +16,7 @@ from ddx.core.record import (
     Declined,
     EngineAnswer,
     Failed,
+    Interrupted,
     LlmSettings,
     Prediction,
     PredictionId,
@@ -94,11 +95,24 @@ class Predictor:
         self._at = at
         self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
         self._written = Handover()
+        self._limits: set[asyncio.Timeout] = set()
+        """The deadlines of the engines that are being asked."""
+        self._stopping = False
 
     @property
     def running(self) -> int:
         """How many predictions are under way."""
         return len(self._running)
+
+    def interrupt(self) -> None:
+        """End what engines are still asked: the server stops and cannot wait for them.
+
+        Their predictions are kept as interrupted, and their callers told so.
+        """
+        self._stopping = True
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     async def predict(self, request: Request, caller: str) -> Prediction:
         """Return the finished prediction; its completion holds status and body.
@@ -192,9 +206,15 @@ class Predictor:
     async def _ask(self, model: Model, request: Request) -> EngineAnswer:
         """Ask, within the deadline and a little; whatever goes wrong is an outcome."""
         try:
-            async with asyncio.timeout(model.timeout_s + DEADLINE_GRACE_S):
-                return await self._engine_of(model).ask(request, model.timeout_s)
+            async with asyncio.timeout(model.timeout_s + DEADLINE_GRACE_S) as limit:
+                self._limits.add(limit)
+                try:
+                    return await self._engine_of(model).ask(request, model.timeout_s)
+                finally:
+                    self._limits.discard(limit)
         except TimeoutError:
+            if self._stopping:
+                return INTERRUPTION.answer
             late = ModelDeadline(f"{model.name} did not answer within {model.timeout_s:g} s.")
             failed = Failed(code=late.code, message=str(late), advice=late.advice)
         except DdxError as error:
@@ -213,9 +233,10 @@ class Predictor:
         self, prediction: Prediction, answer: EngineAnswer, started_s: float
     ) -> Prediction:
         status, body = reply(prediction, answer)
+        interrupted = isinstance(answer.outcome, Interrupted)
         return prediction.completed(
             Completion(
-                duration_s=self._clock.monotonic() - started_s,
+                duration_s=None if interrupted else self._clock.monotonic() - started_s,
                 answer=answer,
                 status=status,
                 body=body,
