@@ -108,8 +108,83 @@ def test_the_home_is_the_nearest_folder_upwards_with_a_settings_file(
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")
     assert find_home({}) == tmp_path
-    assert find_home({"DDX_HOME": "/elsewhere"}) == Path("/elsewhere")
+    assert find_home({"DDX_HOME": str(tmp_path / "a")}) == tmp_path / "a"
+    with pytest.raises(SettingsError, match="no folder"):
+        find_home({"DDX_HOME": str(tmp_path / "gone")})
 
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(description for _, _, description in about())
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("models = 3", "tables"),
+        ("[models]\nknowledge = 'x'", "tables"),
+        ("prompts = []", "tables"),
+        ("[prompts]\n0 = 'text'", "tables"),
+        ("shutdown_grace_s = inf", "shutdown_grace_s must be a finite number"),
+        ("body_timeout_s = nan", "body_timeout_s must be a finite number"),
+        ("max_running = 0", "max_running must be at least 1"),
+        ("engine_threads = -1", "engine_threads must be at least 1"),
+        ("max_body_bytes = 0", "max_body_bytes must be at least"),
+        ("[models.knowledge]\ntimeout_s = 0", "timeout_s must be at least"),
+        ("[models.local]\ntemperature = 9.0", "temperature must be at most 2"),
+        ("[models.local]\nmax_tokens = -4", "max_tokens must be at least 1"),
+        ("[models.local]\ntop_k = 0", "top_k must be at least 1"),
+        ("mlflow_port = 8000", "must differ"),
+        ("host = ''", "host must not be empty"),
+        ("data_dir = ''", "data_dir must not be empty"),
+        ("data_dir = '.'", "folder of its own"),
+        ("tracking_uri = 'nonsense'", "tracking_uri must be MLflow's address"),
+        ("tracking_uri = 'http://'", "tracking_uri must be MLflow's address"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_with_its_name(
+    tmp_path: Path, toml: str, said: str
+) -> None:
+    (tmp_path / "ddx.toml").write_text(toml)
+    with pytest.raises(SettingsError, match=said):
+        load({}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("import sys; sys.exit(3)", "does not run: SystemExit"),
+        ("db_uri = 'foo'", "db_uri must be a database's address"),
+        ("db_uri = 'sqlite:///:memory:'", "a database in memory is lost"),
+        ("db_uri = 'sqlite://'", "a database in memory is lost"),
+        ("db_url = 'sqlite:///x.db'", "did you mean db_uri"),
+        ("artifact_path = 'x'", "did you mean artifacts_path"),
+    ],
+)
+def test_a_slip_in_the_tracking_servers_file_is_said(
+    tmp_path: Path, python: str, said: str
+) -> None:
+    (tmp_path / "mlflow_server_config.py").write_text(python)
+    with pytest.raises(SettingsError, match=said):
+        load({}, tmp_path)
+
+
+def test_helpers_in_the_tracking_servers_file_are_nobodys_business(tmp_path: Path) -> None:
+    (tmp_path / "mlflow_server_config.py").write_text(
+        "import os\nhost = 'db.internal'\n_db_password = 'x'\n"
+        "db_uri = f'postgresql://ddx:{_db_password}@{host}/mlflow'\n"
+        "artifacts_path = '~/runs'\n"
+    )
+    found = load({}, tmp_path)
+    assert found.db_uri == "postgresql://ddx:x@db.internal/mlflow"
+    assert found.artifacts_path == str(Path("~/runs").expanduser())
+
+
+def test_no_password_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "mlflow_server_config.py").write_text(
+        "db_uri = 'postgresql://u:sec1@h/db?password=sec2&sslmode=require'\n"
+    )
+    found = load({"DDX_TRACKING_URI": "http://user:sec3@h:5000?access_token=sec4"}, tmp_path)
+    shown = {name: str(value) for name, value, _ in found.shown()}
+    assert "sec" not in shown["db_uri"].replace("sslmode", "")
+    assert "sec" not in shown["tracking_uri"]
+    assert "sslmode=require" in shown["db_uri"]

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ import pytest
 from ddx.adapters.processes import Process
 from ddx.cli import run
 from ddx.cli.exits import EXIT_CODE
+from ddx.errors import SettingsError
+from ddx.settings import load
+from ddx.wiring.site import LocalSite
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="needs Linux's /proc")
 
@@ -111,10 +115,15 @@ def test_a_tracking_server_that_is_not_ours_keeps_even_local_files(
     assert (home / "mlflow_data" / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize("folder", [".", "..", "ddx_data/..", "../.."])
 def test_a_data_folder_that_holds_the_project_is_refused(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
-    monkeypatch.setenv("DDX_DATA_DIR", ".")
+    monkeypatch.setenv("DDX_DATA_DIR", folder)
+    # Refused by the settings already; and by the reset, should one come past them.
+    settings = replace(load({}, home), data_dir=folder)
+    with pytest.raises(SettingsError, match="holds the project"):
+        LocalSite(settings)
 
     assert run(["reset", "--yes"]) == EXIT_CODE["bad_settings"]
 

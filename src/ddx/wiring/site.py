@@ -27,7 +27,8 @@ class LocalSite:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        if settings.home.is_relative_to(settings.data):
+        # Resolved: "..", or a link, leads as surely to the project as its own name.
+        if settings.home.is_relative_to(settings.data.resolve()):
             raise SettingsError(
                 f"data_dir is {settings.data}, which holds the project: it is not deleted"
             )

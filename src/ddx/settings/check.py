@@ -1,0 +1,51 @@
+"""What cannot work together is refused before anything starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddx.errors import SettingsError
+from ddx.settings.places import check_address
+from ddx.settings.words import nearest
+
+if TYPE_CHECKING:
+    from ddx.settings.values import Settings
+
+
+def check(settings: Settings) -> None:
+    """Refuse what cannot work, before anything starts."""
+    if settings.default_model not in settings.models:
+        hint = nearest(settings.default_model, settings.models)
+        raise SettingsError(f"default_model {settings.default_model!r} is not a model{hint}")
+    choices = {
+        "delivery": ("auto", "client", "bulk"),
+        "journal": ("sqlite", "memory"),
+        "log_level": ("debug", "info", "warning", "error"),
+    }
+    for name, allowed in choices.items():
+        if getattr(settings, name) not in allowed:
+            raise SettingsError(f"{name} must be one of {', '.join(allowed)}")
+    if settings.journal == "memory" and not settings.bench_models:
+        raise SettingsError('journal = "memory" loses records; it needs bench_models = true')
+    _check_ports(settings)
+    for model in settings.models.values():
+        if model.prompt is not None and model.prompt not in settings.prompts:
+            raise SettingsError(f"model {model.name!r}: there is no prompt {model.prompt}")
+    if settings.home.is_relative_to(settings.data.resolve()):
+        raise SettingsError(
+            f"data_dir must be a folder of its own: {settings.data} holds the project"
+        )
+    if settings.tracking_uri:
+        check_address(settings.tracking_uri, "tracking_uri")
+    if not settings.instance.replace("-", "").replace("_", "").isalnum():
+        raise SettingsError("instance must be letters, digits, - and _")
+
+
+def _check_ports(settings: Settings) -> None:
+    for name in ("port", "mlflow_port"):
+        if not 1 <= getattr(settings, name) <= 65535:
+            raise SettingsError(f"{name} must be a port from 1 to 65535")
+        if getattr(settings, name) == 6000:
+            raise SettingsError(f"{name} must not be 6000: browsers refuse that port")
+    if settings.port == settings.mlflow_port and not settings.tracking_uri:
+        raise SettingsError("port and mlflow_port must differ")

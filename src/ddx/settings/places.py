@@ -1,0 +1,93 @@
+"""Where things are: the tracking server's file, its addresses and paths."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ddx.errors import SettingsError
+from ddx.settings.words import nearest
+
+MLFLOW_NAME = "mlflow_server_config.py"
+MASK = "********"
+_NAMES = {"db_uri": "", "artifacts_path": ""}
+_SECRET = re.compile(r"(?i)([?&;](?:\w*password|\w*token|\w*secret|\w*key|sig|pwd)=)[^&;]*")
+
+
+def mask_uri(uri: str) -> str:
+    """Hide the passwords of a URI, before its host and in its query.
+
+    >>> mask_uri("postgresql://ddx:s3cret@db/mlflow?sslpassword=x&sslmode=require")
+    'postgresql://ddx:********@db/mlflow?sslpassword=********&sslmode=require'
+    """
+    scheme, separator, rest = uri.partition("://")
+    place, mark, query = rest.partition("?")
+    user, at, host = place.rpartition("@")
+    name, colon, _ = user.partition(":")
+    if at and colon:
+        place = f"{name}:{MASK}@{host}"
+    return _SECRET.sub(rf"\g<1>{MASK}", f"{scheme}{separator}{place}{mark}{query}")
+
+
+def read_mlflow_config(path: Path) -> dict[str, str]:
+    """Run the tracking server's settings file; return what it sets. Raises SettingsError."""
+    try:
+        names = runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        raise SettingsError(f"{path.name} does not run: {type(error).__name__}: {error}") from error
+    found: dict[str, str] = {}
+    for name, value in names.items():
+        if name in _NAMES:
+            if not isinstance(value, str) or not value:
+                raise SettingsError(f"{path.name}: {name} must be a text that is not empty")
+            found[name] = value
+        elif _is_slip(name, value):
+            raise SettingsError(
+                f"{path.name}: {name} is no setting{nearest(name, _NAMES)}"
+                " A helper's name begins with an underscore."
+            )
+    return found
+
+
+def _is_slip(name: str, value: object) -> bool:
+    """Whether a text's name looks like one of ours; imports and helpers are nobody's business."""
+    if name.startswith("_") or not isinstance(value, str):
+        return False
+    return name.lower().startswith(("db_", "database_u", "artifact"))
+
+
+def absolute_db(uri: str, root: Path) -> str:
+    """Return MLflow's database with an absolute path. Raises SettingsError."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not scheme:
+        raise SettingsError(
+            f"{MLFLOW_NAME}: db_uri must be a database's address, such as"
+            " sqlite:///mlflow_data/mlflow.db or postgresql://user@host/mlflow"
+        )
+    if scheme != "sqlite":
+        return uri
+    path = rest.removeprefix("/")
+    if not path or path == ":memory:":
+        raise SettingsError(f"{MLFLOW_NAME}: db_uri must name a file: a database in memory is lost")
+    return uri if path.startswith("/") else f"sqlite:///{root / path}"
+
+
+def absolute_artifacts(path: str, root: Path) -> str:
+    """Return the artifact root: an absolute path, or an object store's address."""
+    if path.startswith("file:"):
+        path = path.removeprefix("file:").removeprefix("//")
+    return path if "://" in path else str(root / Path(path).expanduser())
+
+
+def check_address(uri: str, name: str) -> None:
+    """Raise SettingsError where a tracking address is of no kind that MLflow knows."""
+    parts = urlsplit(uri)
+    known = ("http", "https", "databricks", "databricks-uc", "arn", "azureml", "uc")
+    if uri != "databricks" and (
+        parts.scheme not in known or (parts.scheme.startswith("http") and not parts.netloc)
+    ):
+        raise SettingsError(
+            f"{name} must be MLflow's address, such as http://127.0.0.1:5000, or databricks"
+        )

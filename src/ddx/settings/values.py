@@ -1,0 +1,118 @@
+"""Everything that can be set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ddx.core.registry import Model, PromptConfig
+from ddx.settings.places import mask_uri
+
+
+def _setting(
+    default: Any, about: str, *, least: float | None = None, most: float | None = None
+) -> Any:
+    return field(default=default, metadata={"about": about, "least": least, "most": most})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Each field is a key of ddx.toml and a DDX_ variable."""
+
+    host: str = _setting("127.0.0.1", "address the server listens on")
+    port: int = _setting(8000, "port of the server")
+    mlflow_host: str = _setting("127.0.0.1", "address MLflow listens on, where we start it")
+    mlflow_port: int = _setting(5000, "port of MLflow, where we start it")
+    tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
+    delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
+    data_dir: str = _setting("ddx_data", "folder of journals, keys and delivery state")
+    checkpoints_dir: str = _setting(
+        "ddx_data/checkpoints", "folder of signed checkpoints of the journals; best on another disk"
+    )
+    instance: str = _setting("main", "name of this server process; each has its own journal")
+    default_model: str = _setting("knowledge", "model of a request that names none")
+    journal: str = _setting("sqlite", "sqlite, or memory (benchmarks only)")
+    bench_models: bool = _setting(False, "allow the model `instant` and the journal `memory`")
+    max_body_bytes: int = _setting(768 * 1024, "largest request body", least=1024)
+    body_timeout_s: float = _setting(
+        30.0, "time for a request body to arrive", least=0.1, most=3600
+    )
+    max_running: int = _setting(
+        256, "predictions under way at once; more get 503", least=1, most=100000
+    )
+    engine_threads: int = _setting(32, "threads that wait for LLMs", least=1, most=1000)
+    shutdown_grace_s: float = _setting(
+        20.0, "time for running requests at shutdown", least=0, most=3600
+    )
+    max_backlog_mb: float = _setting(
+        2048.0, "undelivered journal bytes before 503, in MiB", least=0.001
+    )
+    max_backlog_age_s: float = _setting(
+        604800.0, "age of the oldest undelivered record before 503", least=1
+    )
+    disk_reserve_mb: float = _setting(
+        256.0, "free disk below which requests get 503, in MiB", least=0
+    )
+    mondo_url: str = _setting(
+        "https://github.com/monarch-initiative/mondo/releases/latest/download",
+        "where `ddx knowledge update` finds mondo.obo",
+    )
+    hpo_url: str = _setting(
+        "https://github.com/obophenotype/human-phenotype-ontology/releases/latest/download",
+        "where `ddx knowledge update` finds hp.obo and phenotype.hpoa",
+    )
+    log_level: str = _setting("info", "debug, info, warning or error")
+
+    home: Path = field(default_factory=Path.cwd)
+    """The folder of the settings files; relative paths start here."""
+    db_uri: str = "sqlite:///mlflow_data/mlflow.db"
+    """MLflow's backend store, with absolute paths."""
+    artifacts_path: str = "mlflow_data/artifacts"
+    """MLflow's artifact root: an absolute path or an object-store URI."""
+    models: Mapping[str, Model] = field(default_factory=dict)
+    prompts: Mapping[int, PromptConfig] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each value came from."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment as read, for the keys that models name."""
+
+    @property
+    def data(self) -> Path:
+        """The data folder, absolute."""
+        return self.home / self.data_dir
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where clients reach MLflow."""
+        return self.tracking_uri or f"http://{self.mlflow_host}:{self.mlflow_port}"
+
+    @property
+    def server_url(self) -> str:
+        """Where clients reach this server."""
+        return f"http://{self.host}:{self.port}"
+
+    def api_key(self, model: Model) -> str | None:
+        """Return the model's key, or None where it needs none or has none."""
+        return self.environment.get(model.api_key_env or "") or None
+
+    def shown(self) -> list[tuple[str, Any, str]]:
+        """Return (name, value, origin) of each setting, secrets masked, for people."""
+        rows = [(f.name, getattr(self, f.name)) for f in settable()]
+        rows = [(name, mask_uri(v) if isinstance(v, str) else v) for name, v in rows]
+        rows += [
+            ("db_uri", mask_uri(self.db_uri)),
+            ("artifacts_path", mask_uri(self.artifacts_path)),
+        ]
+        return [(name, value, self.origins.get(name, "default")) for name, value in rows]
+
+
+def settable() -> list[Field[Any]]:
+    """Return the fields that can be set."""
+    return [f for f in fields(Settings) if "about" in f.metadata]
+
+
+def about() -> list[tuple[str, Any, str]]:
+    """Return (name, default, description) of each setting, for the reference page."""
+    return [(f.name, f.default, f.metadata["about"]) for f in settable()]
