@@ -186,10 +186,16 @@ def _ancestors(
 
 
 def _closure_arrays(ancestors: Sequence[Mapping[int, int]]) -> Arrays:
+    """What lies above each term, and the same the other way round: what lies below it."""
+    above = np.array([a for found in ancestors for a in found], np.int32)
+    terms = np.repeat(np.arange(len(ancestors)), [len(found) for found in ancestors])
+    by_ancestor = np.argsort(above, kind="stable")
     return {
-        "anc_ptr": _pointers(len(above) for above in ancestors),
-        "anc_term": np.array([a for above in ancestors for a in above], np.int32),
-        "anc_steps": np.array([s for above in ancestors for s in above.values()], np.uint8),
+        "anc_ptr": _pointers(len(found) for found in ancestors),
+        "anc_term": above,
+        "anc_steps": np.array([s for found in ancestors for s in found.values()], np.uint8),
+        "desc_ptr": _pointers(np.bincount(above, minlength=len(ancestors)).tolist()),
+        "desc_term": terms[by_ancestor].astype(np.int32),
     }
 
 

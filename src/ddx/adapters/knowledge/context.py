@@ -38,7 +38,6 @@ _BEFORE = (
     r"(?:has |have |had |does |did |do |is |was |are |were )?(?:not|never)"
     r"(?: (?:had|have|has|been|any|having|experienced?|report(?:ed)?|notic(?:ed|e)|"
     r"complain(?:ed)? of|show(?:n|ed)?|appear|ever))*|"
-    r"n['\u2019]t (?:have|had|any|report|notice)|"
     r"no|nor|neither|none|without|denie[sd]|deny|denying|negative for|free of|free from|"
     r"absence of|absent|lack of|lacks|lacking|rule[sd]? out|excluded|unremarkable for"
 )
@@ -71,17 +70,19 @@ _LISTED = re.compile(
     r"\b(?:absent|negative|denies|denied|excluded|not present|not found)\s*:", re.IGNORECASE
 )
 _TRIGGER = re.compile(
-    rf"(?P<plain>\b(?:{_NOT_YET})\b)"
-    rf"|(?P<hard>;|[!?]|\.(?=\s|$)|\n\s*\n|\n\s*[-*\u2022]|\n(?=\s*[A-Z]))"
-    rf"|(?P<all_after>\b(?:{_ALL_AFTER})\b)"
-    rf"|(?P<after>\b(?:{_AFTER})\b(?=\s*[.,;)\n]|\s+(?:and|but|on|in|at)\b|\s*$))"
-    rf"|(?P<before>(?:\b|(?=n['\u2019]t))(?:{_BEFORE})\b)"
-    rf"|(?P<relative>\b(?:{_RELATIVE})s?\b)"
-    rf"|(?P<patient>\b(?:the patient|patient|he|she|proband|infant|boy|girl)\b)"
-    rf"|(?P<possible>\b(?:risk (?:of|for|factors?)|to rule out|return if|prophylaxis|"
+    r"(?P<hard>;|[!?]|\.(?=\s|$)|\n\s*\n|\n\s*[-*\u2022]|\n(?=\s*[A-Z]))"
+    r"|(?P<comma>,)"
+    # One look at each word's first letter, before all the words that it could be.
+    rf"|\b(?=[a-z])(?:(?P<plain>(?:{_NOT_YET})\b)"
+    rf"|(?P<all_after>(?:{_ALL_AFTER})\b)"
+    rf"|(?P<after>(?:{_AFTER})\b(?=\s*[.,;)\n]|\s+(?:and|but|on|in|at)\b|\s*$))"
+    rf"|(?P<before>(?:{_BEFORE})\b)"
+    rf"|(?P<relative>(?:{_RELATIVE})s?\b)"
+    rf"|(?P<patient>(?:the patient|patient|he|she|proband|infant|boy|girl)\b)"
+    rf"|(?P<possible>(?:risk (?:of|for|factors?)|to rule out|return if|prophylaxis|"
     rf"allerg(?:y|ic) to|vaccin\w+|immuniz\w+ against|screen\w* for)\b)"
-    rf"|(?P<clause>\b(?:{_CLAUSE})\b)"
-    rf"|(?P<comma>,)",
+    rf"|(?P<clause>(?:{_CLAUSE})\b))"
+    rf"|(?P<short>n['\u2019]t (?:have|had|any|report|notice)\b)",
     re.IGNORECASE,
 )
 _COURSE = re.compile(
@@ -119,7 +120,7 @@ def scopes(text: str) -> list[Scope]:
         opened = _opens(kind, text, trigger)
         if opened is not None:
             open_.setdefault(opened, end)
-        if kind in {"hard", "clause", "before", "after", "all_after"}:
+        if kind in {"hard", "clause", "before", "short", "after", "all_after"}:
             clause = comma = end
         elif kind == "comma":
             comma = end
@@ -142,7 +143,7 @@ def _closes(kind: str | None) -> tuple[Said, ...]:
 
 def _opens(kind: str | None, text: str, trigger: re.Match[str]) -> Said | None:
     match kind:
-        case "before":
+        case "before" | "short":
             return Said.ABSENT
         case "possible":
             return Said.POSSIBLE

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ddx.adapters.knowledge.case import Case, Finding
 from ddx.adapters.knowledge.codes import codes_of
-from ddx.adapters.knowledge.ledger import Entry, Ledger
+from ddx.adapters.knowledge.ledger import Account, Entry, Ledger
 from ddx.adapters.knowledge.ranking import Ranker, Ranking
 from ddx.core.differential import likelihood_of
 from ddx.core.record import Basis, Code, Diagnosis, Evidence, Request
@@ -37,9 +39,18 @@ class Explainer:
         self._ranker = ranker
         self._index = ranker.index
 
-    def diagnosis(self, case: Case, request: Request, ranking: Ranking, disease: int) -> Diagnosis:
-        """Return the entry of one disease."""
-        weighed = self._weigh(case, request, disease)
+    def diagnoses(self, case: Case, request: Request, ranking: Ranking) -> tuple[Diagnosis, ...]:
+        """Return the entries of the first diseases, as many as were asked for."""
+        ledger = Ledger(self._ranker, [item.term for item in case.present], request.setting)
+        return tuple(
+            self._diagnosis(case, request, ledger.of(disease), ranking, disease)
+            for disease in ranking.order[: request.top_differential].tolist()
+        )
+
+    def _diagnosis(
+        self, case: Case, request: Request, account: Account, ranking: Ranking, disease: int
+    ) -> Diagnosis:
+        weighed = self._weigh(case, request.case, account)
         probability = float(ranking.probabilities[disease])
         care = self._index.care(disease)
         return Diagnosis(
@@ -59,11 +70,9 @@ class Explainer:
         """Return the codes of a disease: of this one only, and at most one in each system."""
         return codes_of(self._index.disease_codes(disease))
 
-    def _weigh(self, case: Case, request: Request, disease: int) -> _Weighed:
-        weighed, text = _Weighed(), request.case
-        ledger = Ledger(self._ranker, disease, request.setting)
-        for finding in case.present:
-            entry = ledger.present(finding.term)
+    def _weigh(self, case: Case, text: str, account: Account) -> _Weighed:
+        weighed = _Weighed()
+        for finding, entry in zip(case.present, account.present, strict=True):
             if entry.ratio >= SUPPORTS:
                 weighed.supporting.append(self._evidence(finding, text, entry))
             elif entry.denied:
@@ -71,8 +80,8 @@ class Explainer:
             else:
                 weighed.unexplained.append(_lower(self._index.term_name(finding.term)))
         for finding in case.absent:
-            if ledger.share(finding.term) >= EXPECTED:
-                entry = ledger.absent(finding.term)
+            if account.share(finding.term) >= EXPECTED:
+                entry = account.absent(finding.term)
                 weighed.contradicting.append(self._evidence(finding, text, entry, prefix="no "))
         weighed.supporting.sort(key=lambda item: -(item.likelihood_ratio or 0.0))
         weighed.contradicting.sort(key=lambda item: item.likelihood_ratio or 0.0)
@@ -123,11 +132,8 @@ class Explainer:
 
     def _typical_unmentioned(self, case: Case, disease: int) -> list[str]:
         arrays, index = self._index.arrays, self._index
-        mentioned = {
-            int(above)
-            for finding in case.present + case.absent
-            for above in index.ancestors(finding.term)[0]
-        }
+        said = [index.ancestors(finding.term)[0] for finding in case.present + case.absent]
+        mentioned = set(np.concatenate(said).tolist())
         absent = {finding.term for finding in case.absent}
         stretch = index.annotations(disease)
         typical = [

@@ -111,8 +111,17 @@ _LABS = (
         (30, "HP:0001513"),
     ),
 )
-_PATTERNS = tuple((lab, lab.pattern()) for lab in _LABS)
-_CANDIDATE = re.compile(r"\d")
+_NAMES = tuple(dict.fromkeys(lab.names for lab in _LABS))
+_PATTERNS = tuple(
+    tuple((lab, lab.pattern()) for lab in _LABS if lab.names == names) for names in _NAMES
+)
+_CANDIDATE = re.compile(
+    r"\b(?=[a-z])(?:"
+    + "|".join(f"(?P<l{at}>(?:{names}){_LINK}\\d)" for at, names in enumerate(_NAMES))
+    + ")",
+    re.IGNORECASE,
+)
+"""A name and a number: looked for in one pass, before the units are."""
 
 
 def labs(text: str) -> Iterator[Measured]:
@@ -121,15 +130,18 @@ def labs(text: str) -> Iterator[Measured]:
     >>> [(m.term, m.present) for m in labs("Hemoglobin 8.2 g/dL, platelet count 250,000/mm3.")]
     [('HP:0001903', True), ('HP:0001901', False), ('HP:0001873', False), ('HP:0001894', False)]
     """
-    if not _CANDIDATE.search(text):
-        return
-    for lab, pattern in _PATTERNS:
-        for found in pattern.finditer(text):
-            value = float(found["value"].replace(",", ""))
-            if lab.low is not None:
-                yield Measured(lab.low[1], value < lab.low[0], *_span(found))
-            if lab.high is not None:
-                yield Measured(lab.high[1], value > lab.high[0], *_span(found))
+    for place in _CANDIDATE.finditer(text):
+        for lab, pattern in _PATTERNS[int((place.lastgroup or "l0")[1:])]:
+            if (found := pattern.match(text, place.start())) is not None:
+                yield from _measured(lab, found)
+
+
+def _measured(lab: _Lab, found: re.Match[str]) -> Iterator[Measured]:
+    value = float(found["value"].replace(",", ""))
+    if lab.low is not None:
+        yield Measured(lab.low[1], value < lab.low[0], *_span(found))
+    if lab.high is not None:
+        yield Measured(lab.high[1], value > lab.high[0], *_span(found))
 
 
 def _span(found: re.Match[str]) -> tuple[int, int]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ddx.adapters.knowledge.ranking import Ranker
 from ddx.core.record import Basis, Setting
+
+_NEVER = 1e-30
+"""Stands for a share of 0 where its logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +24,6 @@ class Entry:
     """Likelihood ratio, as it enters the score."""
     basis: Basis | None
     """None: nothing at or above the finding explains it."""
-    share: float
-    """Share of patients with the finding itself; 0.0 where no source says it."""
     source: str | None
     """Where the nearest annotation stands."""
     denied: bool = False
@@ -28,82 +31,102 @@ class Entry:
 
 
 class Ledger:
-    """The accounts of one disease among those who come to a setting."""
+    """The accounts of a case's findings, disease by disease, at one setting.
 
-    def __init__(self, ranker: Ranker, disease: int, setting: Setting) -> None:
-        self._ranker, self._disease, self._setting = ranker, disease, setting
+    All findings are weighed at once: a row for each, with what lies above it, filled up with
+    the finding itself.
+    """
+
+    def __init__(self, ranker: Ranker, present: Sequence[int], setting: Setting) -> None:
+        self._ranker, self._setting, self._present = ranker, setting, present
         self._index = ranker.index
-        self._shares = self._index.profile(disease)
         self._background = ranker.background(setting)
-        self._above, self._starts = self._index.above_annotations(disease)
+        found = [self._index.ancestors(term) for term in present]
+        width = max((len(above) for above, _ in found), default=1)
+        self._above = np.repeat(np.array(present, np.int32)[:, None], width, axis=1)
+        steps = np.zeros(self._above.shape, np.uint8)
+        for row, (above, far) in enumerate(found):
+            self._above[row, : len(above)] = above
+            steps[row, : len(above)] = far
+        self._parts = ranker.parts(steps)
+        self._usual = np.log(self._background[self._above])
+        self._information = self._index.arrays["information"][self._above]
+
+    def of(self, disease: int) -> Account:
+        """Return what the findings say of one disease."""
+        shares = self._index.profile(disease)
+        log_ratios = (np.log(np.maximum(shares[self._above], _NEVER)) - self._usual) * self._parts
+        best = log_ratios.argmax(axis=1)
+        weights = self._ranker.weights
+        present = []
+        for row, source in enumerate(self.sources(disease)):
+            term, at = self._present[row], int(best[row])
+            log_ratio = self._ranker.present_ratio(term, disease, self._setting)
+            denied = log_ratio == weights.denied
+            basis = None
+            if denied:
+                basis = self._basis(term, 0.0, 1.0)
+            elif log_ratios[row, at] > weights.miss:
+                matched = int(self._above[row, at])
+                basis = self._basis(matched, shares[matched], self._parts[row, at])
+            present.append(
+                Entry(ratio=math.exp(log_ratio), basis=basis, source=source, denied=denied)
+            )
+        return Account(self, disease, shares, tuple(present))
+
+    def absent(self, term: int, disease: int, share: float) -> Entry:
+        """Return what the absence of a finding says of a disease that has it in that share."""
+        return Entry(
+            ratio=math.exp(self._ranker.absent_ratio(term, disease, self._setting)),
+            basis=self._basis(term, share, self._ranker.weights.absent),
+            source=next(Ledger(self._ranker, [term], self._setting).sources(disease)),
+        )
+
+    def _basis(self, term: int, share: float, weight: float) -> Basis:
+        return Basis(
+            code=self._index.term_id(term),
+            finding=self._index.term_name(term),
+            share=_rounded(share),
+            background=_rounded(self._background[term]),
+            weight=_rounded(weight),
+        )
+
+    def sources(self, disease: int) -> Iterator[str | None]:
+        """Where the annotation nearest to each finding stands, None where none is near."""
+        above, starts = self._index.above_annotations(disease)
+        described = np.zeros(self._index.n_terms, np.bool_)
+        described[above] = True
+        near = self._information * described[self._above]
+        rows = np.arange(len(near))
+        best = near.argmax(axis=1)
+        nearest = self._above[rows, best]
+        if not len(above):
+            yield from [None] * len(near)
+            return
+        first = (above == nearest[:, None]).argmax(axis=1)
+        at = np.searchsorted(starts, first, "right") - 1
+        references = self._index.arrays["ann_reference"][self._index.annotations(disease)][at]
+        for reference, worth in zip(references.tolist(), near[rows, best].tolist(), strict=True):
+            yield (self._index.strings["references"][reference] or None) if worth > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a case's findings say of one disease."""
+
+    _ledger: Ledger
+    _disease: int
+    _shares: Any
+    present: tuple[Entry, ...]
+    """Beside the findings that the ledger was made for."""
 
     def share(self, term: int) -> float:
         """P(finding | disease): 0.0 where no source says it."""
         return float(self._shares[term])
 
-    def present(self, term: int) -> Entry:
-        """Return what the presence of a finding says."""
-        weights = self._ranker.weights
-        log_ratio = self._ranker.present_ratio(term, self._disease, self._setting)
-        denied = log_ratio == weights.denied
-        return Entry(
-            ratio=math.exp(log_ratio),
-            basis=self._denial(term) if denied else self._best(term),
-            share=self.share(term),
-            source=self._source(term),
-            denied=denied,
-        )
-
     def absent(self, term: int) -> Entry:
         """Return what the absence of a finding says."""
-        log_ratio = self._ranker.absent_ratio(term, self._disease, self._setting)
-        return Entry(
-            ratio=math.exp(log_ratio),
-            basis=self._basis(term, self._ranker.weights.absent),
-            share=self.share(term),
-            source=self._source(term),
-        )
-
-    def _best(self, term: int) -> Basis | None:
-        """Return the figures of the finding, at or above this one, that speaks most for it."""
-        above, steps = self._index.ancestors(term)
-        shares, background = self._shares[above], self._background[above]
-        parts = self._ranker.parts(steps)
-        with np.errstate(divide="ignore"):
-            logs = np.log(shares / background) * parts
-        best = int(logs.argmax())
-        if logs[best] <= self._ranker.weights.miss:
-            return None
-        return self._basis(int(above[best]), float(parts[best]))
-
-    def _denial(self, term: int) -> Basis:
-        """Return share 0: the ratio is then a constant, for nothing is never there."""
-        known = self._basis(term, 1.0)
-        return Basis(code=known.code, finding=known.finding, share=0.0, background=known.background)
-
-    def _basis(self, term: int, weight: float) -> Basis:
-        return Basis(
-            code=self._index.term_id(term),
-            finding=self._index.term_name(term),
-            share=_rounded(self._shares[term]),
-            background=_rounded(self._background[term]),
-            weight=_rounded(weight),
-        )
-
-    def _source(self, term: int) -> str | None:
-        """Where the annotation stands that is nearest to a finding, None where none is near."""
-        if not len(self._above):
-            return None
-        arrays = self._index.arrays
-        marks = np.zeros(self._index.n_terms, np.float32)
-        shared, _ = self._index.ancestors(term)
-        marks[shared] = arrays["information"][shared]
-        near = np.maximum.reduceat(marks[self._above], self._starts[:-1])
-        nearest = int(near.argmax())
-        if near[nearest] <= 0:
-            return None
-        reference = arrays["ann_reference"][self._index.annotations(self._disease)][nearest]
-        return str(self._index.strings["references"][reference]) or None
+        return self._ledger.absent(term, self._disease, self.share(term))
 
 
 def _rounded(value: float) -> float:

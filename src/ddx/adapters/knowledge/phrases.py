@@ -45,6 +45,12 @@ class Phrases:
     pointers: Any
     """Phrase -> its stretch of `tokens`."""
     tokens: Any
+    sizes: Any
+    """How many words each phrase has."""
+    word_pointers: Any
+    """Word -> its stretch of `word_phrases`."""
+    word_phrases: Any
+    """The phrases that hold the word."""
     terms: Any
     ranks: Any
     joined: Any
@@ -63,15 +69,17 @@ class Phrases:
                 places.setdefault(token, []).append(place)
         if not places:
             return []
-        absent = np.ones(len(self.vocabulary), np.int32)
-        absent[list(places)] = 0
-        missing = np.add.reduceat(absent[self.tokens], self.pointers[:-1])
+        holding = [self._holding(token) for token in places]
+        met = np.bincount(np.concatenate(holding), minlength=len(self.terms))
         breaks = _Breaks(text, found)
         return [
             match
-            for phrase in np.flatnonzero(missing == 0).tolist()
+            for phrase in np.flatnonzero(met == self.sizes).tolist()
             for match in self._places(phrase, places, breaks, found)
         ]
+
+    def _holding(self, token: int) -> Any:
+        return self.word_phrases[self.word_pointers[token] : self.word_pointers[token + 1]]
 
     def _places(
         self,
@@ -134,11 +142,14 @@ def phrase_arrays(terms: Iterable[Term]) -> tuple[dict[str, Any], list[str]]:
     numbered = {stem: place for place, stem in enumerate(vocabulary)}
     ordered = sorted(best.items(), key=lambda item: (item[1][1], sorted(item[0][0])))
     lengths = [len(stems) for (stems, _), _ in ordered]
+    tokens = np.array([numbered[s] for (stems, _), _ in ordered for s in sorted(stems)], np.int32)
+    holding = np.repeat(np.arange(len(lengths)), lengths)[np.argsort(tokens, kind="stable")]
+    uses = np.bincount(tokens, minlength=len(vocabulary))
     return {
         "phrase_ptr": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
-        "phrase_token": np.array(
-            [numbered[s] for (stems, _), _ in ordered for s in sorted(stems)], np.int32
-        ),
+        "phrase_token": tokens,
+        "word_ptr": np.concatenate([[0], np.cumsum(uses)]).astype(np.int32),
+        "word_phrase": holding.astype(np.int32),
         "phrase_term": np.array([row for _, (_, row, _) in ordered], np.int32),
         "phrase_rank": np.array([rank for _, (rank, _, _) in ordered], np.uint8),
         "phrase_denying": np.array(

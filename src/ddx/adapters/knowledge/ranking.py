@@ -7,7 +7,7 @@ seizure'. To the sum is added how much of the disease's own description the find
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,11 @@ from ddx.adapters.knowledge.case import Case
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.rates import RateWeights, base_rates, of_patient
 from ddx.core.record import Setting
+
+KEPT = 200
+"""How many diseases are put in order; the others only count for the probabilities."""
+_WIDE = 1000
+"""A finding of so many diseases is kept as a whole row as well: quicker to compare with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +61,13 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All diseases, best first."""
+    """The diseases, best first."""
 
     order: Any
-    """Rows of the diseases; those without a described finding are left out."""
+    """Rows of the best diseases, the first KEPT; those without a described finding are left
+    out."""
+    compared: int
+    """How many diseases have a described finding."""
     scores: Any
     """Log odds against the average disease, beside the rows of the index."""
     probabilities: Any
@@ -76,6 +84,8 @@ class _Setting:
     """Share of those who come that have a finding."""
     log_ratio: Any
     """Log likelihood ratios, beside `col_p`."""
+    wide: Mapping[int, Any]
+    """Term -> its log likelihood ratio of every disease, -inf where none; the widest only."""
 
 
 class Ranker:
@@ -87,10 +97,13 @@ class Ranker:
         arrays = index.arrays
         said = np.where(arrays["ann_excluded"], 0.0, arrays["ann_p"]).astype(np.float32)
         owners = np.repeat(np.arange(index.n_diseases), np.diff(arrays["ann_ptr"]))
-        self._owners, self._said = owners, said
-        self._denied = arrays["ann_term"][arrays["ann_excluded"]]
-        self._denying = owners[arrays["ann_excluded"]]
+        self._said = said
+        self._denying = _by_term(
+            arrays["ann_term"][arrays["ann_excluded"]], owners[arrays["ann_excluded"]]
+        )
         self._described = np.bincount(owners, said, index.n_diseases)
+        self._owning = np.flatnonzero(np.diff(arrays["ann_ptr"]))
+        self._first = arrays["ann_ptr"][self._owning]
         self._settings = {setting: self._setting(setting) for setting in Setting}
         # The vectors of common findings are asked for again and again; 300 are 14 MB.
         self._present = lru_cache(maxsize=300)(self._present_uncached)
@@ -116,12 +129,12 @@ class Ranker:
             texts = self.index.strings["texts"]
             scores += (self.weights.text if texts else self.weights.text_names) * standing
         scores = np.where(self._described > 0, scores, -np.inf)
-        order = np.argsort(-scores, kind="stable")
-        order = order[np.isfinite(scores[order])]
+        order = _best(scores)
         if not len(order):
-            return Ranking(order, scores, np.zeros_like(scores))
+            return Ranking(order, 0, scores, np.zeros_like(scores))
         odds = np.exp((scores - scores[order[0]]) / self._temperature(case))
-        return Ranking(order, scores, odds / odds.sum())
+        compared = int(np.count_nonzero(self._described))
+        return Ranking(order, compared, scores, odds / odds.sum())
 
     def present_ratio(self, term: int, disease: int, setting: Setting = Setting.GENETICS) -> float:
         """Log likelihood ratio that a present finding gives a disease."""
@@ -152,7 +165,17 @@ class Ranker:
         log_ratio = np.log(arrays["col_p"]) - np.repeat(
             np.log(background), np.diff(arrays["col_ptr"])
         )
-        return _Setting(rates, background, log_ratio)
+        wide = {
+            int(term): self._row(int(term), log_ratio)
+            for term in np.flatnonzero(np.diff(arrays["col_ptr"]) >= _WIDE)
+        }
+        return _Setting(rates, background, log_ratio, wide)
+
+    def _row(self, term: int, log_ratio: Any) -> Any:
+        row = np.full(self.index.n_diseases, -np.inf, np.float32)
+        stretch = self.index.column_stretch(term)
+        row[self.index.arrays["col_disease"][stretch]] = log_ratio[stretch]
+        return row
 
     def _temperature(self, case: Case) -> float:
         read = any(finding.start is not None for finding in case.present)
@@ -160,14 +183,17 @@ class Ranker:
 
     def _present_uncached(self, term: int, setting: Setting) -> Any:
         arrays, weights = self.index.arrays, self.weights
-        log_ratio = self._settings[setting].log_ratio
+        known = self._settings[setting]
         best = np.full(self.index.n_diseases, weights.miss, np.float32)
-        for above, steps in zip(*self.index.ancestors(term), strict=True):
-            stretch = slice(*arrays["col_ptr"][above : above + 2])
+        above, steps = self.index.ancestors(term)
+        parts = self.parts(steps).astype(np.float32)
+        for one, part in zip(above.tolist(), parts, strict=True):
+            if one in known.wide:
+                np.maximum(best, known.wide[one] * part, out=best)
+                continue
+            stretch = self.index.column_stretch(one)
             diseases = arrays["col_disease"][stretch]
-            share = max(weights.floor, 1.0 - weights.step * int(steps))
-            ratio = log_ratio[stretch] * np.float32(share)
-            best[diseases] = np.maximum(best[diseases], ratio)
+            best[diseases] = np.maximum(best[diseases], known.log_ratio[stretch] * part)
         best[self._deniers(term)] = weights.denied
         best.flags.writeable = False
         return best
@@ -175,9 +201,15 @@ class Ranker:
     def _deniers(self, term: int) -> Any:
         """Diseases of which a source says that they do not have the finding."""
         above, _ = self.index.ancestors(term)
-        deniers = np.unique(self._denying[np.isin(self._denied, above)])
+        denying = [self._denying[one] for one in above.tolist() if one in self._denying]
+        if not denying:
+            return np.empty(0, np.int32)
         # Where another source describes the finding itself, the two weigh each other out.
-        return np.setdiff1d(deniers, self.index.column(term).diseases)
+        diseases, own = np.concatenate(denying), self.index.column(term).diseases
+        if not len(own):
+            return diseases
+        at = np.minimum(np.searchsorted(own, diseases), len(own) - 1)
+        return diseases[own[at] != diseases]
 
     def _absent(self, term: int, setting: Setting) -> Any:
         scores = np.zeros(self.index.n_diseases)
@@ -189,11 +221,35 @@ class Ranker:
     def _covered(self, present: Sequence[int]) -> Any:
         """Mean information, in nats, of each disease's findings as far as the case has them."""
         arrays = self.index.arrays
-        marks = np.zeros(self.index.n_terms, np.float32)
-        for term in present:
-            above, _ = self.index.ancestors(term)
-            marks[above] = arrays["information"][above]
-        best = np.maximum.reduceat(marks[arrays["anc_term"]], arrays["anc_ptr"][:-1])
+        information = arrays["information"]
+        marked = np.unique(np.concatenate([self.index.ancestors(term)[0] for term in present]))
+        best = np.zeros(self.index.n_terms, np.float32)
+        # What says more is written later, over what says less.
+        for term in marked[np.argsort(information[marked], kind="stable")].tolist():
+            best[self.index.descendants(term)] = information[term]
         covered = best[arrays["ann_term"]] * self._said
-        sums = np.bincount(self._owners, covered, self.index.n_diseases)
+        sums = np.zeros(self.index.n_diseases)
+        sums[self._owning] = np.add.reduceat(covered, self._first)
         return sums / np.maximum(self._described, 1.0)
+
+
+def _best(scores: Any) -> Any:
+    """Return the rows of the best finite scores, the first KEPT; of equal ones the lower row.
+
+    >>> _best(np.array([1.0, 3.0, -np.inf, 3.0])).tolist()
+    [1, 3, 0]
+    """
+    least = -np.inf
+    if len(scores) > KEPT:
+        least = np.partition(scores, len(scores) - KEPT)[len(scores) - KEPT]
+    rows = np.flatnonzero((scores >= least) & np.isfinite(scores))
+    return rows[np.argsort(-scores[rows], kind="stable")][:KEPT]
+
+
+def _by_term(terms: Any, diseases: Any) -> dict[int, Any]:
+    """Return the diseases beside each term."""
+    if not len(terms):
+        return {}
+    order = np.argsort(terms, kind="stable")
+    found, first = np.unique(terms[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(diseases[order], first[1:]), strict=True))

@@ -58,7 +58,9 @@ def of_patient(index: Index, case: Case, weights: RateWeights) -> Any:
     if case.age_years is not None:
         # Half of the bound: onset classes are coarse, and patients come early too.
         scores += weights.too_young * (case.age_years < arrays["onset_years"] / 2)
-        scores += weights.age_range * _octaves_away(arrays["begins"], case.age_years)
+        known = np.flatnonzero(arrays["rate_primary_care"])
+        away = _octaves_away(arrays["begins"][known], case.age_years)
+        scores[known] += weights.age_range * away
     return scores
 
 
