@@ -96,6 +96,18 @@ async def test_too_little_detail_is_an_answer_that_says_what_would_help(
     assert json.loads(answer.raw_output or "") == {"ranking": []}
 
 
+async def test_where_no_disease_fits_it_says_so_and_what_would_help(
+    engine: KnowledgeEngine,
+) -> None:
+    # Seizure and intellectual disability: over a thousand diseases have both.
+    vague = replace(CODED, findings=Findings(present=("HP:0001250", "HP:0001249")))
+    answer = await engine.ask(replace(vague, setting=Setting.GENETICS), 10.0)
+    assert isinstance(answer.outcome, Declined)
+    assert "even the disease that fits best" in answer.outcome.reason
+    assert all("Is there" in question for question in answer.outcome.further_questions)
+    assert json.loads(answer.raw_output or "")["ranking"]
+
+
 async def test_an_unknown_code_is_reported_and_the_rest_is_used(engine: KnowledgeEngine) -> None:
     findings = Findings(present=("HP:0001166", "HP:0001083", "HP:9999999"))
     outcome = answered(await engine.ask(replace(CODED, findings=findings), 10.0))

@@ -12,6 +12,7 @@ from typing import Any
 from ddx.adapters.knowledge.answer import (
     answered,
     declined,
+    is_convincing,
     is_enough,
     prompt_used,
     raw_output,
@@ -130,8 +131,8 @@ class KnowledgeEngine:
         ranking = self._ranked(case, request) if is_enough(index, case) else None
         return EngineAnswer(
             outcome=(
-                declined(case)
-                if ranking is None or not len(ranking.order)
+                declined(index, case, ranking)
+                if ranking is None or not is_convincing(ranking)
                 else answered(index, self._explainer, case, ranking, request)
             ),
             prompt_used=prompt_used(index, case, request, self._ranker.weights),

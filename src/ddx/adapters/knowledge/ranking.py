@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ddx.adapters.knowledge.calibration import calibration
 from ddx.adapters.knowledge.case import Case
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.rates import RateWeights, base_rates, of_patient
@@ -50,12 +51,6 @@ class Weights:
     on the development cases in prose."""
     text_names: float = 1.0
     """The same where only names of diseases and of their findings are there to compare with."""
-    temperature: float = 1.5
-    """The sum is divided by it before it becomes a probability: findings are not
-    independent, and without it the first place would always be near certain."""
-    temperature_text: float = 2.5
-    """The same where findings were read from prose: some are misread, and the disease is more
-    often one that is not described here."""
     rates: RateWeights = field(default_factory=RateWeights)
 
 
@@ -71,7 +66,8 @@ class Ranking:
     scores: Any
     """Log odds against the average disease, beside the rows of the index."""
     probabilities: Any
-    """In [0, 1] with sum 1, beside the rows of the index."""
+    """In [0, 1], beside the rows of the index; their sum is less than 1, for the disease may be
+    one that is not described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +128,11 @@ class Ranker:
         order = _best(scores)
         if not len(order):
             return Ranking(order, 0, scores, np.zeros_like(scores))
-        odds = np.exp((scores - scores[order[0]]) / self._temperature(case))
+        prose = any(finding.start is not None for finding in case.present)
+        known = calibration(setting, prose=prose)
+        odds = np.exp((scores - scores[order[0]]) / known.divisor(len(present)))
         compared = int(np.count_nonzero(self._described))
-        return Ranking(order, compared, scores, odds / odds.sum())
+        return Ranking(order, compared, scores, odds * (known.described / odds.sum()))
 
     def present_ratio(self, term: int, disease: int, setting: Setting = Setting.GENETICS) -> float:
         """Log likelihood ratio that a present finding gives a disease."""
@@ -176,10 +174,6 @@ class Ranker:
         stretch = self.index.column_stretch(term)
         row[self.index.arrays["col_disease"][stretch]] = log_ratio[stretch]
         return row
-
-    def _temperature(self, case: Case) -> float:
-        read = any(finding.start is not None for finding in case.present)
-        return self.weights.temperature_text if read else self.weights.temperature
 
     def _present_uncached(self, term: int, setting: Setting) -> Any:
         arrays, weights = self.index.arrays, self.weights
