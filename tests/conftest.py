@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 _skipped: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Return the folder of public cases and knowledge that TEST_DATA names.
+
+    Their licences differ, so no machine can install them: such a skip is allowed in CI too.
+    """
+    if not (folder := os.environ.get("TEST_DATA")):
+        pytest.skip("TEST_DATA names no folder of public cases")
+    return Path(folder)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

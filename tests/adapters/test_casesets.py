@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -221,10 +220,7 @@ def test_mondo_gives_equals_parents_and_members_of_series(tmp_path: Path) -> Non
     assert found.members == {"MONDO:9": {"MONDO:1", "MONDO:8"}}
 
 
-def test_each_public_set_at_hand_is_read() -> None:
-    if "DDX_TEST_DATA" not in os.environ:
-        pytest.skip("needs DDX_TEST_DATA, a folder with cases/ and knowledge/")
-    data = Path(os.environ["DDX_TEST_DATA"])
+def test_each_public_set_at_hand_is_read(data: Path) -> None:
     paths = [p for p in sorted((data / "cases").glob("*.jsonl")) if "pairs" not in p.name]
 
     for path in paths:

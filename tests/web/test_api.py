@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from typing import Any
 
 import pytest
@@ -115,8 +117,8 @@ def test_a_model_without_its_key_names_the_variable(client: TestClient) -> None:
         ({"case": CASE, "top_differential": 0}, "top_differential"),
         ({"case": CASE, "setting": "moon"}, "setting"),
         ({"findings": {"present": ["fever"]}}, "findings.present.0"),
-        ({"findings": {"sex": "female"}}, "findings"),
-        ({"findings": {"age": "3 years"}}, "findings"),
+        ({"findings": {"sex": "female"}}, "findings.sex"),
+        ({"findings": {"age": "3 years"}}, "findings.age"),
         ({}, "case"),
     ],
 )
@@ -293,3 +295,59 @@ def test_what_was_running_when_the_process_died_is_closed_at_the_next_start(
     assert found is not None
     assert found.outcome is not None
     assert found.outcome.kind == "interrupted"
+
+
+def test_docs_are_one_page_that_asks_nothing_of_the_network(client: TestClient) -> None:
+    answer = client.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "/predict/v1" in answer.text
+    assert "tracker" in answer.text
+    assert not re.findall(r"https?://|<script|//cdn", answer.text)
+
+
+def test_each_prediction_is_counted_once(client: TestClient) -> None:
+    for _ in range(3):
+        post(client, tracker="one")
+    text = client.get("/metrics").text
+    assert 'ddx_predictions_total{model="instant",outcome="answered"} 1.0' in text
+    assert 'ddx_prediction_seconds_count{model="instant"} 1.0' in text
+
+
+def test_a_method_that_is_not_there_names_those_that_are(client: TestClient) -> None:
+    answer = client.get("/predict/v1")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_a_header_and_a_field_of_the_same_letters_are_the_same_key(client: TestClient) -> None:
+    first = post(client, tracker="séance-ü")
+    key = {"Idempotency-Key": "séance-ü".encode()}
+    again = client.post("/predict/v1", json={"case": CASE}, headers=key)  # type: ignore[arg-type]
+    assert again.content == first.content
+
+
+def test_a_body_with_a_byte_order_mark_is_read_and_a_packed_one_is_a_415(
+    client: TestClient,
+) -> None:
+    body, kind = json.dumps({"case": CASE}).encode(), {"Content-Type": "application/json"}
+    marked = client.post("/predict/v1", content=b"\xef\xbb\xbf" + body, headers=kind)
+    assert marked.status_code == 200
+    packed = client.post(
+        "/predict/v1", content=gzip.compress(body), headers={**kind, "Content-Encoding": "gzip"}
+    )
+    assert packed.status_code == 415
+    assert "Content-Encoding" in packed.json()["detail"]
+
+
+@pytest.mark.parametrize("version", [-1, "-1", 10**9])
+def test_any_other_index_is_an_unknown_one_with_a_record(client: TestClient, version: Any) -> None:
+    answer = post(client, prompt_version=version)
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_prompt")
+    assert answer.json()["prediction_id"]
+
+
+def test_a_fault_in_the_findings_names_the_field(client: TestClient) -> None:
+    for field, value in (("sex", "SOMETIMES"), ("age", "three")):
+        answer = client.post("/predict/v1", json={"findings": {field: value}})
+        assert (answer.status_code, answer.json()["field"]) == (422, f"findings.{field}")
+    assert post(client, prompt_version="1_0").status_code == 422

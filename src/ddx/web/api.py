@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ddx import __version__
 from ddx.core.record import Prediction, PredictionId
@@ -25,6 +26,7 @@ from ddx.errors import (
     WrongContentType,
 )
 from ddx.web import problems
+from ddx.web.docs import add_docs
 from ddx.web.metrics import Metrics
 from ddx.web.schema import PredictBody
 from ddx.web.state import Server
@@ -34,6 +36,9 @@ REFRESH_S = 0.5
 """How often disk and backlog are looked at."""
 KEY_HEADER = "Idempotency-Key"
 _TRACKER_LIMIT = 200
+_BOM = b"\xef\xbb\xbf"
+_CLIENT_GONE = 499
+"""nginx's number for a client that closed its connection: nobody reads it but a log."""
 
 
 def create_app(server: Server) -> FastAPI:
@@ -55,7 +60,11 @@ def create_app(server: Server) -> FastAPI:
         version=__version__,
         description="A ranked differential diagnosis for a case, kept for ever in MLflow.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
+    add_docs(app)
+    server.on_finished = lambda done: metrics.finished(done, server.settings.models)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(Exception, problems.on_fault)
 
@@ -68,7 +77,9 @@ def create_app(server: Server) -> FastAPI:
         except DdxError as error:
             metrics.refused(error.code)
             return problems.response(error)
-        metrics.finished(prediction, server.settings.models)
+        except ClientDisconnect:
+            metrics.refused("client_gone")
+            return Response(status_code=_CLIENT_GONE)
         return _replied(prediction)
 
     @app.get("/predictions/{prediction_id}", summary="One prediction as it was answered")
@@ -144,6 +155,8 @@ async def _parse(request: Request, server: Server) -> PredictionRequest:
     content_type = request.headers.get("content-type", "application/json")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise WrongContentType("The body must be application/json.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise WrongContentType("The body must not be compressed: send no Content-Encoding.")
     limit = server.settings.max_body_bytes
     if int(request.headers.get("content-length") or 0) > limit:
         raise BodyTooLarge(f"The body is larger than {limit} bytes.")
@@ -157,7 +170,7 @@ async def _parse(request: Request, server: Server) -> PredictionRequest:
     except TimeoutError as error:
         raise SlowBody from error
     try:
-        body = PredictBody.model_validate_json(bytes(raw))
+        body = PredictBody.model_validate_json(bytes(raw).removeprefix(_BOM))
     except ValidationError as error:
         # From None: the cause holds the input.
         raise problems.invalid(error) from None
@@ -166,7 +179,7 @@ async def _parse(request: Request, server: Server) -> PredictionRequest:
 
 
 def _tracker(field: str | None, header: str | None) -> str | None:
-    header = (header or "").strip() or None
+    header = _utf8((header or "").strip()) or None
     if header is not None and len(header) > _TRACKER_LIMIT:
         raise InvalidRequest(f"{KEY_HEADER}: at most {_TRACKER_LIMIT} characters", field=KEY_HEADER)
     if field and header and field != header:
@@ -174,6 +187,14 @@ def _tracker(field: str | None, header: str | None) -> str | None:
             f"tracker and {KEY_HEADER} differ; send one, or the same twice", field="tracker"
         )
     return field or header
+
+
+def _utf8(header: str) -> str:
+    """Read a header as UTF-8, as the body is read; Starlette reads bytes as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 async def _watch(server: Server) -> None:

@@ -13,7 +13,7 @@ from ddx.errors import DdxError, InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
-_CODES = {404: "not_found", 405: "method_not_allowed"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal"}
 
 
 def response(error: DdxError, prediction_id: str | None = None) -> Response:
@@ -56,11 +56,17 @@ def invalid(error: ValidationError) -> InvalidRequest:
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Say Starlette's own refusals (404, 405) in our form."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    code = _CODES.get(status, "internal")
+    code = _CODES.get(status, "bad_request")
     advice = "Look at /docs for the paths and methods of this server."
     document = problem(code, code.replace("_", " ").capitalize() + ".", advice)
     document["status"] = status
-    return Response(json.dumps(document), status_code=status, media_type=MEDIA_TYPE)
+    return Response(
+        json.dumps(document),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        # A 405 names the methods that are allowed.
+        headers={**headers(status), **(getattr(error, "headers", None) or {})},
+    )
 
 
 async def on_fault(_request: Request, _error: Exception) -> Response:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from ddx.core.record import Findings, Request, Setting
 
@@ -16,6 +24,7 @@ _DURATION = re.compile(
     r"^P(?=\d|T\d)(\d+(\.\d+)?Y)?(\d+(\.\d+)?M)?(\d+(\.\d+)?W)?(\d+(\.\d+)?D)?"
     r"(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$"
 )
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _ONSET = re.compile(r"^[A-Za-z][A-Za-z ]* onset$")
 
 
@@ -23,6 +32,13 @@ def _no_bool(value: Any) -> Any:
     """JSON's true is no number, though Python's is."""
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004  (pydantic wants ValueError)
+    return value
+
+
+def _only_digits(value: Any) -> Any:
+    """Python reads 1_0 as ten; nobody else does."""
+    if isinstance(value, str) and not _WHOLE.fullmatch(value.strip()):
+        raise ValueError("must be a whole number, or a text holding one")
     return value
 
 
@@ -45,13 +61,19 @@ class FindingsBody(BaseModel):
     sex: str | None = Field(default=None, examples=list(_SEXES))
     age: str | None = Field(default=None, max_length=50, examples=["P3Y2M", "Infantile onset"])
 
-    @model_validator(mode="after")
-    def _known_words(self) -> FindingsBody:
-        if self.sex is not None and self.sex not in _SEXES:
-            raise ValueError(f"sex must be one of {', '.join(_SEXES)}")
-        if self.age is not None and not (_DURATION.match(self.age) or _ONSET.match(self.age)):
-            raise ValueError("age must be an ISO 8601 duration or an HPO onset label")
-        return self
+    @field_validator("sex")
+    @classmethod
+    def _known_sex(cls, sex: str | None) -> str | None:
+        if sex is not None and sex not in _SEXES:
+            raise ValueError(f"must be one of {', '.join(_SEXES)}")
+        return sex
+
+    @field_validator("age")
+    @classmethod
+    def _known_age(cls, age: str | None) -> str | None:
+        if age is not None and not (_DURATION.match(age) or _ONSET.match(age)):
+            raise ValueError("must be an ISO 8601 duration or an HPO onset label")
+        return age
 
 
 class PredictBody(BaseModel):
@@ -74,12 +96,17 @@ class PredictBody(BaseModel):
 
     case: str | None = Field(default=None, min_length=1, max_length=CASE_LIMIT)
     model_name: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
-        default=None, max_length=200, description="A name that `ddx models` lists."
+        default=None, max_length=2_000, description="A name that `ddx models` lists."
     )
-    prompt_version: Annotated[Whole | None, BeforeValidator(_blank_is_none)] = Field(
+    prompt_version: Annotated[
+        Whole | None,
+        BeforeValidator(_only_digits),
+        BeforeValidator(_blank_is_none),
+        WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]}),
+    ] = Field(
         default=None,
-        ge=0,
-        le=1_000_000,
+        ge=-(10**18),
+        le=10**18,
         description="Index of a prompt configuration; a number or a string holding one.",
     )
     tracker: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(

