@@ -1,4 +1,4 @@
-"""In CI nothing may be skipped for want of something that CI can install."""
+"""What many rooms share; and in CI nothing may be skipped for want of what CI can install."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ def data() -> Path:
     if not (folder := os.environ.get("TEST_DATA")):
         pytest.skip("TEST_DATA names no folder of public cases")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's SQLite file with its tables, as the server makes it at its first start."""
+    pytest.importorskip("mlflow", reason="needs the extra `tracking`")
+    from mlflow.store.db.utils import _initialize_tables
+    from sqlalchemy import create_engine
+
+    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
+    engine = create_engine(f"sqlite:///{path}")
+    _initialize_tables(engine)
+    engine.dispose()
+    return path
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -28,13 +28,24 @@ _CODE = exits.EXIT_CODE
     "--rebuild", is_flag=True, help="Make the delivery state anew from journals and MLflow."
 )
 @click.option(
+    "--retry-quarantined", is_flag=True, help="Send once more what MLflow refused, then go on."
+)
+@click.option(
     "--beside",
     type=int,
     metavar="PID",
     help="Wait while another process delivers; end with process PID, which started this one.",
 )
 @as_json
-def command(*, once: bool, dry_run: bool, rebuild: bool, beside: int | None, as_json: bool) -> None:
+def command(
+    *,
+    once: bool,
+    dry_run: bool,
+    rebuild: bool,
+    retry_quarantined: bool,
+    beside: int | None,
+    as_json: bool,
+) -> None:
     """Bring journal records to MLflow, each exactly once. Without --once, until stopped."""
     from ddx.settings import load
     from ddx.wiring.delivering import deliver, would_deliver
@@ -43,7 +54,13 @@ def command(*, once: bool, dry_run: bool, rebuild: bool, beside: int | None, as_
     if dry_run:
         done = {"would_be_delivered": would_deliver(settings)}
     else:
-        done = deliver(settings, once=once, rebuild=rebuild, beside=beside)
+        done = deliver(
+            settings,
+            once=once,
+            rebuild=rebuild,
+            retry_quarantined=retry_quarantined,
+            beside=beside,
+        )
     if as_json:
         print_json(done)
     else:

@@ -66,7 +66,12 @@ def would_deliver(settings: Settings) -> int:
 
 
 def deliver(
-    settings: Settings, *, once: bool, rebuild: bool = False, beside: int | None = None
+    settings: Settings,
+    *,
+    once: bool,
+    rebuild: bool = False,
+    retry_quarantined: bool = False,
+    beside: int | None = None,
 ) -> dict[str, int]:
     """Deliver until told to stop, or once; return what was done, for people.
 
@@ -94,6 +99,8 @@ def deliver(
         )
         if rebuild:
             deliverer.rebuild()
+        if retry_quarantined:
+            deliverer.retry_quarantined()
         if once:
             adoption(settings).look()
             progress = deliverer.once()

@@ -28,6 +28,9 @@ SETTLE_S = 60.0
 a locked SQLite file and 30 s for a connection of its pool."""
 BATCH_CHARS = 16 * 2**20
 """Characters of text held in memory at a time."""
+GATHER_S = 0.4
+"""Wait after all there was is delivered, so that the next batch is a larger one: each costs syncs
+that the server's own wait behind, and processor time that it needs."""
 _ALL = 1_000_000
 """Notes are few: a delivery has one while it is under way, in doubt or refused."""
 
@@ -68,6 +71,8 @@ class Deliverer:
         self._state = state
         self._luck = luck
         self._backoff = backoff
+        # Each prediction has two: accepted, finished.
+        self._events = runs.batch * 2
         self._at = at
         self._courier = Courier(
             runs=runs, state=state, clock=clock, chance=self._chance, settle_s=settle_s, at=at
@@ -78,7 +83,7 @@ class Deliverer:
         failures = 0
         while not stop.is_set():
             try:
-                idle = self.step().idle
+                progress = self.step()
             except (TrackerUnavailable, JournalUnavailable, JournalDamaged) as error:
                 failures += 1
                 wait_s = self._backoff.wait_s(failures, self._chance())
@@ -88,8 +93,10 @@ class Deliverer:
             if failures:
                 log.info("delivery goes on", extra={"event": "delivery_resumed"})
             failures = 0
-            if idle:
+            if progress.idle:
                 stop.wait(poll_s)
+            elif progress.passed < self._events:
+                stop.wait(GATHER_S)
 
     def once(self) -> Progress:
         """Deliver all that can be delivered now. Raises TrackerUnavailable, JournalUnavailable.
@@ -169,7 +176,7 @@ class Deliverer:
 
     def _next(self, journal: JournalReader, progress: Progress) -> None:
         place = self._place(journal)
-        events = journal.events(place.cursor, self._runs.batch * 2)
+        events = journal.events(place.cursor, self._events)
         for part, items in self._parts(journal, events, progress):
             self._deliver(place, items, progress)
             self._state.acknowledge(journal.journal_id, part[-1].seq)
