@@ -7,7 +7,9 @@ of the disease's annotations. Fitted on one half of the cases, by the digest of 
 tried on the other: expected calibration error in ten bins of equal size. Chance alone makes about
 0.05 of it with 400 cases. Last, what it would cost to decline where the best is unconvincing.
 
-    TEST_DATA=/path/to/data python -m bench.calibration
+    TEST_DATA=/path/to/data python -m bench.calibration [--added]
+
+With --added, what is in the folder's `knowledge` is added first, as `ddx knowledge add` does.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import gzip
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -27,6 +30,7 @@ import numpy as np
 
 from ddx.adapters.knowledge import KnowledgeEngine
 from ddx.adapters.knowledge.answer import is_enough
+from ddx.adapters.knowledge.external.store import KnowledgeStore
 from ddx.adapters.knowledge.names import name_key
 from ddx.core.record import Findings, Request, Setting
 
@@ -106,7 +110,7 @@ def scored(
             read = engine._read(request)
             if not is_enough(engine._index, read):
                 continue
-            ranking = engine._ranker.rank(read, setting)
+            ranking = engine._ranked(read, request)
             order = ranking.order.tolist()
             below = ranking.scores - ranking.scores[order[0]]
             true = truth.rows(case)
@@ -171,13 +175,19 @@ def _digest(id: str) -> str:
 def main() -> None:
     data = Path(os.environ["TEST_DATA"])
     with tempfile.TemporaryDirectory() as folder:
-        engine = KnowledgeEngine.open(Path(os.environ.get("CACHE", folder)))
+        shelf = None
+        if "--added" in sys.argv:
+            store = KnowledgeStore(Path(folder) / "added")
+            shelf = store.add(data / "knowledge")
+        engine = KnowledgeEngine.open(Path(os.environ.get("CACHE", folder)), shelf)
     truth = Truth(engine, data)
     for group, (setting, names) in GROUPS.items():
         found = list(scored(engine, truth, data, setting, names))
         said, right = np.array([one.said for one in found]), np.array([one.right for one in found])
         print(f"{group}: {len(found)} cases, first place right in {right.mean():.1%}")
         print(f"  as it stands: said {said.mean():.1%}, error {calibration_error(said, right):.3f}")
+        temperature, described = fit(found)
+        print(f"  fitted on all: temperature {temperature:.1f}, described {described:.2f}")
         temperature, described = fit([one for one in found if one.even])
         rest = [one for one in found if not one.even]
         fitted = np.array([described * share(one, temperature) for one in rest])

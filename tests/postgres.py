@@ -34,8 +34,9 @@ def a_postgres(folder: Path) -> Iterator[str]:
     initdb, pg_ctl, port = _program("initdb"), _program("pg_ctl"), a_free_port()
     if USER:
         shutil.chown(folder, USER)
-        for above in (folder.parent, folder.parent.parent):
-            above.chmod(above.stat().st_mode | 0o011)
+        for above in folder.parents:
+            if above.owner() == "root" and not above.stat().st_mode & 0o001:
+                above.chmod(above.stat().st_mode | 0o011)
 
     def run(*command: str) -> None:
         subprocess.run(command, user=USER, cwd=folder, check=True, stdout=subprocess.DEVNULL)

@@ -32,7 +32,9 @@ class TestBulkRunsOnPostgres(OurIdsContract):
         yield made
         made.close()
 
-    @pytest.mark.parametrize("value", ["x" * 8001, "nul \x00", "half a pair \ud83e"], ids=ascii)
+    @pytest.mark.parametrize(
+        "value", ["x" * 8001, "nul \x00", "half a pair \ud83e"], ids=["long", "nul", "surrogate"]
+    )
     def test_a_row_that_it_refuses_does_not_hold_up_the_batch(self, runs: Runs, value: str) -> None:
         good, bad = [a_draft() for _ in range(4)], a_draft()
         bad = replace(bad, params={**bad.params, "llm_model": value})

@@ -67,3 +67,12 @@ def test_a_truth_without_ids_is_grounded_by_its_name() -> None:
 
     assert known.grade(Truth(name="Seven"), [Listed(name="x", ids=("ORPHA:7",))]).how == How.CODE
     assert known.grade(Truth(name="Eight"), [Listed(name="x", ids=("ORPHA:7",))]) == Grade()
+
+
+def test_a_truth_that_has_only_a_class_is_also_found_by_what_its_name_surely_means() -> None:
+    truth = Truth(name="URTI", ids=("ICD10:J06.9",))
+    grader = Grader(name_key=str.casefold, ground={"URTI": ("MONDO:9",)}.__getitem__)
+
+    assert grader.grade(truth, [Listed(name="Common cold", ids=("MONDO:9",))]).how == How.CODE
+    assert grader.grade(truth, [Listed(name="x", ids=("ICD10:J06.9",))]).how == How.CODE
+    assert grader.grade(truth, [Listed(name="urti")]).how == How.NAME

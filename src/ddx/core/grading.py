@@ -78,7 +78,7 @@ class Grader:
         ground: Callable[[str], Sequence[str]] = lambda name: (),  # noqa: ARG005
     ) -> None:
         """`name_key` gives equal texts for two spellings of a name; `ground` the ids of the one
-        disease that a name surely names, for truths that come without ids.
+        disease that a name surely names, for truths that come without precise ids.
         """
         self._key = name_key
         self._relations = relations or Relations()
@@ -86,17 +86,22 @@ class Grader:
 
     def grade(self, truth: Truth, listed: Sequence[Listed]) -> Grade:
         """Return the first place that is the truth, and the first of its group."""
-        wanted = self._ids(truth.ids or tuple(self._ground(truth.name)))
+        wanted = self._ids(truth.ids)
+        # Beside, not instead: who lists the class that the truth came with is right, too.
+        named = frozenset() if _precise(wanted) else self._ids(tuple(self._ground(truth.name)))
         key = self._key(truth.name)
         group: int | None = None
         for rank, found in enumerate(listed, start=1):
             ids = self._ids(found.ids)
-            how = self._same(wanted, ids, key, self._key(found.name))
+            name = self._key(found.name)
+            how = self._same(wanted, ids, key, name)
+            if how is None and named:
+                how = self._same(named, ids, key, name)
             if how is not None:
                 # A group above the truth itself: `how` says that it was the better one.
                 better = How.GROUP if group is not None else how
                 return Grade(rank=rank, rank_grouping=group or rank, how=better)
-            if group is None and self._related(wanted, ids):
+            if group is None and self._related(wanted | named, ids):
                 group = rank
         return Grade(rank_grouping=group, how=How.GROUP if group is not None else None)
 

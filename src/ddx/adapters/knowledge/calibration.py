@@ -18,6 +18,7 @@ temperature of the coded and the `described` of the common.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ddx.core.record import Setting
@@ -41,17 +42,20 @@ class Calibration:
         return self.temperature * math.sqrt(max(1, findings))
 
 
-_COMMON = Calibration(temperature=0.5, described=0.55)
-_RARE = Calibration(temperature=0.6, described=0.65)
+_FITTED: Mapping[tuple[bool, bool, bool], Calibration] = {
+    (True, True, False): Calibration(temperature=0.7, described=0.55),
+    (True, True, True): Calibration(temperature=0.6, described=0.55),
+    (True, False, False): Calibration(temperature=0.6, described=0.55),
+    (False, True, False): Calibration(temperature=0.6, described=0.35),
+    (False, True, True): Calibration(temperature=0.9, described=0.4),
+    (False, False, False): Calibration(temperature=0.6, described=0.65),
+}
+"""By three questions: is common disease seen, is the case prose, were texts added."""
 
 
-def calibration(setting: Setting, *, prose: bool) -> Calibration:
-    """Return the constants for a case of a setting, read from prose or given as codes."""
-    match (setting, prose):
-        case (Setting.GENETICS, True):
-            return Calibration(temperature=0.6, described=0.4)
-        case (Setting.GENETICS, False):
-            return _RARE
-        case (_, True):
-            return _COMMON
-    return Calibration(temperature=_RARE.temperature, described=_COMMON.described)
+def calibration(setting: Setting, *, prose: bool, texts: bool = False) -> Calibration:
+    """Return the constants for a case of a setting, read from prose or given as codes.
+
+    `texts`: texts about diseases were added.
+    """
+    return _FITTED[setting is not Setting.GENETICS, prose, texts and prose]
