@@ -159,6 +159,15 @@ class Engine(Protocol):
         """
 
 
+class AdvisedEngine(Engine, Protocol):
+    """An Engine that can be shown what another one thinks."""
+
+    async def ask(
+        self, request: Request, deadline_s: float, *, candidates: str = ""
+    ) -> EngineAnswer:
+        """Answer as an Engine, with candidates to weigh; they may be wrong."""
+
+
 class Terminology(Protocol):
     """Grounds what an LLM says."""
 

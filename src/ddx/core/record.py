@@ -224,6 +224,26 @@ class ModelCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A place of a list that was fused into another."""
+
+    name: str
+    probability: float | None = None
+    codes: tuple[Code, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """One of the lists that an answer was fused from."""
+
+    engine: str
+    """`llm` or `knowledge`."""
+    diagnoses: tuple[Ranked, ...] = ()
+    """Likeliest first; none where the engine found too little."""
+    program_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineAnswer:
     """All that came of asking an engine."""
 
@@ -238,6 +258,8 @@ class EngineAnswer:
     program_digest: str | None = None
     unsupported_quotes: int = 0
     """Quotes that were claimed and do not stand in the case: left out, and counted."""
+    rankings: tuple[Ranking, ...] = ()
+    """The lists that the answer was fused from; none where one engine answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ class Model:
     """Most calls for one prediction: retries after errors and repairs of unreadable answers."""
     program: str | None = None
     """File of a compiled DSPy program."""
+    knowledge: bool = False
+    """Whether the LLM is shown the knowledge engine's candidates, and its list fused with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import resources
 from typing import Any
 
@@ -12,12 +12,23 @@ from ddx.core.registry import EngineKind, Model, PromptConfig
 from ddx.errors import SettingsError
 from ddx.settings.words import nearest, within
 
+_HYBRID = "+knowledge"
+"""After an LLM's name: it is shown the knowledge engine's candidates."""
 _BOUNDS: dict[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "max_tokens": (1, 1_000_000),
     "top_k": (1, 1_000_000),
     "timeout_s": (0.1, 3600),
     "attempts": (1, 10),
+}
+
+
+_TYPES: dict[str, type] = {
+    "float | None": float,
+    "float": float,
+    "int | None": int,
+    "int": int,
+    "bool": bool,
 }
 
 
@@ -34,7 +45,17 @@ def models(overrides: Mapping[str, Any]) -> dict[str, Model]:
                 hint = nearest(key, dict.fromkeys(known))
                 raise SettingsError(f"model {name!r} has an unknown key {key!r}{hint}")
         found[name] = _model(name, entry)
-    return found
+    return found | _hybrids(found)
+
+
+def _hybrids(found: Mapping[str, Model]) -> dict[str, Model]:
+    """Return `NAME+knowledge` for each LLM, where it is not an entry of its own."""
+    return {
+        f"{name}{_HYBRID}": replace(model, name=f"{name}{_HYBRID}", knowledge=True)
+        for name, model in found.items()
+        if model.engine is EngineKind.DSPY and not model.knowledge
+        if f"{name}{_HYBRID}" not in found
+    }
 
 
 def _model(name: str, entry: Mapping[str, Any]) -> Model:
@@ -47,11 +68,11 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
     if values["engine"] is EngineKind.DSPY and not values.get("llm"):
         raise SettingsError(f'model {name!r} needs llm = "provider/model"')
     for f in fields(Model):
-        wanted = {"float | None": float, "float": float, "int | None": int, "int": int}.get(
-            str(f.type), str
-        )
+        wanted = _TYPES.get(str(f.type), str)
         value = values.get(f.name)
         if value is None or f.name in ("engine", "name"):
+            continue
+        if wanted is bool and isinstance(value, bool):
             continue
         if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
             values[f.name] = float(value)

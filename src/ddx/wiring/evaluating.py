@@ -217,7 +217,11 @@ def _grader(settings: Settings, knowledge: Path | None) -> Grader:
     return Grader(
         name_key=name_key,
         relations=relations,
-        ground=lambda name: [code.code for code in engines.terminology().codes(name)],
+        ground=lambda name: [
+            # As truths are written: `ICD-10:J06.9`, `MONDO:0005709`.
+            code.code if ":" in code.code else f"{code.system}:{code.code}"
+            for code in engines.terminology().codes(name)
+        ],
     )
 
 

@@ -13,8 +13,9 @@ from ddx.adapters import logs
 from ddx.core.record import EngineAnswer, Prediction, Request
 from ddx.core.registry import EngineKind, Model
 from ddx.errors import JournalInUse, MissingExtra
-from ddx.ports import Engine, Journal, Terminology
+from ddx.ports import AdvisedEngine, Engine, Journal, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
+from ddx.services.hybrid import HybridEngine
 from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
@@ -132,10 +133,12 @@ class Engines:
                 from ddx.adapters.instant_engine import InstantEngine
 
                 return InstantEngine()
+            case EngineKind.DSPY if model.knowledge:
+                return HybridEngine(self._dspy(model), LazyEngine(self._knowledge))
             case EngineKind.DSPY:
                 return self._dspy(model)
 
-    def _dspy(self, model: Model) -> Engine:
+    def _dspy(self, model: Model) -> AdvisedEngine:
         try:
             from ddx.adapters.dspy_engine import DspyEngine
         except ModuleNotFoundError as error:

@@ -72,13 +72,16 @@ class DspyEngine:
         library.load()
         self._get_program()
 
-    async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
+    async def ask(
+        self, request: Request, deadline_s: float, *, candidates: str = ""
+    ) -> EngineAnswer:
         """Answer within `deadline_s`. Total: a model's error is a Failed outcome.
 
+        `candidates`: what another engine suggests, shown beside the case.
         A call that is under way when the deadline passes or the caller leaves is not waited for.
         """
         deadline = time.monotonic() + deadline_s
-        attempts = Attempts(self._question(request, deadline, deadline_s))
+        attempts = Attempts(self._question(request, candidates, deadline, deadline_s))
         future = self._threads.submit(lambda: self._run(attempts, request))
         try:
             async with asyncio.timeout(deadline_s + _GRACE_S):
@@ -118,7 +121,9 @@ class DspyEngine:
 
     # --- one question -------------------------------------------------------------------
 
-    def _question(self, request: Request, deadline: float, deadline_s: float) -> Question:
+    def _question(
+        self, request: Request, candidates: str, deadline: float, deadline_s: float
+    ) -> Question:
         prompt = self._prompt(request)
         return Question(
             model=self._model,
@@ -127,6 +132,7 @@ class DspyEngine:
                 case=request.case,
                 findings=request.findings,
                 top=request.top_differential,
+                candidates=candidates,
             ),
             parameters=self._parameters(request),
             prompt_index=prompt.index,

@@ -27,6 +27,8 @@ class Task:
     case: str
     findings: Findings | None = None
     top: int
+    candidates: str = ""
+    """What a knowledge base suggests; empty for none."""
     unreadable: str | None = None
     """The earlier answer, where it is to be said again."""
 
@@ -40,6 +42,8 @@ class Task:
         """The values of the signature's input fields."""
         record = self.case + (_coded(self.findings) if self.findings else "")
         inputs: dict[str, Any] = {"case": fenced("CASE", record), "list_length": self.top}
+        if self.candidates:
+            inputs["candidates"] = fenced("CANDIDATES", self.candidates)
         if self.unreadable is not None:
             inputs["unreadable_answer"] = fenced("ANSWER", self.unreadable[:_MOST_UNREADABLE])
         return inputs

@@ -107,10 +107,13 @@ class Grounding:
         """Return the number of the disease that a name surely means, None where there is none.
 
         What stands in brackets may name it too: where it names another than what stands
-        outside, neither is sure.
+        outside, neither is sure, unless the whole is a name.
         """
         said = list(dict.fromkeys(name_key(reading) for reading in readings(name)))
         for form, table in zip(_FORMS, self._forms, strict=True):
+            whole = table.get(form(said[0]), _SHARED) if said else _SHARED
+            if whole != _SHARED:
+                return whole
             found = {row for key in said if (row := table.get(form(key))) is not None}
             if found:
                 return None if len(found) > 1 or _SHARED in found else found.pop()
