@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ddx.core.chain import ChainedEvent, Checkpoint, Kind
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.evaluation import Asked
-from ddx.core.record import Code, EngineAnswer, Prediction, PredictionId, Request
+from ddx.core.record import Code, Diagnosis, EngineAnswer, Prediction, PredictionId, Request
 from ddx.core.run_draft import RunDraft
 from ddx.errors import DeliveryRefused
 
@@ -90,6 +90,14 @@ class Journal(Protocol):
     def find(self, id: PredictionId) -> Prediction | None:
         """Return the record as it stands. Raises Erased where its key is destroyed."""
 
+    def newest(
+        self, before: PredictionId | None, since: PredictionId | None, limit: int
+    ) -> Sequence[PredictionId]:
+        """Return up to `limit` ids, the greatest first: the newest, for ids grow with time.
+
+        Below `before` and not below `since`, where they are given; neither need exist.
+        """
+
     def holder(self, claim: Claim) -> Held | None:
         """Return who holds the tracker now."""
 
@@ -166,6 +174,24 @@ class AdvisedEngine(Engine, Protocol):
         self, request: Request, deadline_s: float, *, candidates: str = ""
     ) -> EngineAnswer:
         """Answer as an Engine, with candidates to weigh; they may be wrong."""
+
+
+OnDiagnosis = Callable[[int, Diagnosis], None]
+"""Is given a rank, from 1, and the diagnosis that is complete at it. Called in the event loop."""
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An Engine that can tell each diagnosis as soon as it is complete."""
+
+    async def ask_streaming(
+        self, request: Request, deadline_s: float, told: OnDiagnosis
+    ) -> EngineAnswer:
+        """Answer as `ask` does; `told` gets each diagnosis that is complete before the answer.
+
+        What is told is provisional: a further attempt may tell another one at the same rank,
+        and only the answer counts. Nothing is told after the answer.
+        """
 
 
 class Terminology(Protocol):

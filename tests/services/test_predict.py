@@ -279,7 +279,7 @@ async def test_an_engine_that_raises_is_a_failure_without_its_text(
 async def test_an_engine_that_hangs_misses_its_deadline(
     journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ddx.services.predict.predictor.DEADLINE_GRACE_S", 0.0)
+    monkeypatch.setattr("ddx.services.predict.asking.DEADLINE_GRACE_S", 0.0)
     engine = Asked()
     engine.gate = asyncio.Event()
     done = await a_predictor(journal, engine).predict(a_request(), "me")

@@ -94,6 +94,13 @@ class MemoryJournal:
             return prediction
         return prediction.completed(decode(self._finished[id], Completion))
 
+    def newest(
+        self, before: PredictionId | None, since: PredictionId | None, limit: int
+    ) -> Sequence[PredictionId]:
+        """Return ids, the newest first; see ports.Journal."""
+        found = (id for id in self._accepted if (before is None or id < before))
+        return sorted((id for id in found if id >= (since or "")), reverse=True)[:limit]
+
     def holder(self, claim: Claim) -> Held | None:
         """Return who holds the tracker now."""
         with self._lock:

@@ -33,6 +33,19 @@ def made_at(id: PredictionId) -> datetime:
     return datetime.fromtimestamp(int(id.replace("-", "")[:12], 16) / 1000, UTC)
 
 
+def first_id(since: datetime) -> PredictionId:
+    """Return what no id made at or after a time is below, and none made before it reaches.
+
+    >>> first_id(datetime(2026, 1, 1, tzinfo=UTC)) <= prediction_id(
+    ...     datetime(2026, 1, 1, tzinfo=UTC), bytes(10)
+    ... )
+    True
+
+    Raises ValueError for a time before 1970, and OverflowError for one that no id can hold.
+    """
+    return PredictionId(prediction_id(since, bytes(10))[:13])
+
+
 def run_id(id: PredictionId) -> str:
     """Return the MLflow run id of a prediction, where we choose it: its 32 hex digits.
 

@@ -59,7 +59,7 @@ def reply(prediction: Prediction, answer: EngineAnswer) -> tuple[int, str]:
                 {
                     "outcome": outcome.kind,
                     "result": [
-                        _diagnosis(rank, found)
+                        diagnosis(rank, found)
                         for rank, found in enumerate(outcome.diagnoses, start=1)
                     ],
                     "conclusion": outcome.conclusion,
@@ -92,6 +92,30 @@ def reply(prediction: Prediction, answer: EngineAnswer) -> tuple[int, str]:
             return 503, json.dumps(body)
         case _:
             assert_never(answer.outcome)
+
+
+def diagnosis(rank: int, found: Diagnosis) -> dict[str, Any]:
+    """Return one entry of the list `result`."""
+    return {
+        "rank": rank,
+        "diagnosis": found.name,
+        "likelihood": found.likelihood,
+        "summarised_rationale": _numbered(_summary(found)),
+        "rationale": [
+            {key: text}
+            for key, text in (
+                ("Clinical Relevance and Features", found.clinical_relevance),
+                ("Lack of Fit Reasoning", found.lack_of_fit),
+            )
+            if text
+        ],
+        "probability": found.probability,
+        "codes": [{"system": c.system, "code": c.code, "display": c.display} for c in found.codes],
+        "supporting": [_evidence(item) for item in found.supporting],
+        "contradicting": [_evidence(item) for item in found.contradicting],
+        "urgency": found.urgency,
+        "next_steps": list(found.next_steps),
+    }
 
 
 def problem(
@@ -128,29 +152,6 @@ def _success(prediction: Prediction, answer: EngineAnswer, data: dict[str, Any])
         "data": {**data, "disclaimer": DISCLAIMER},
     }
     return json.dumps(body, ensure_ascii=False)
-
-
-def _diagnosis(rank: int, found: Diagnosis) -> dict[str, Any]:
-    return {
-        "rank": rank,
-        "diagnosis": found.name,
-        "likelihood": found.likelihood,
-        "summarised_rationale": _numbered(_summary(found)),
-        "rationale": [
-            {key: text}
-            for key, text in (
-                ("Clinical Relevance and Features", found.clinical_relevance),
-                ("Lack of Fit Reasoning", found.lack_of_fit),
-            )
-            if text
-        ],
-        "probability": found.probability,
-        "codes": [{"system": c.system, "code": c.code, "display": c.display} for c in found.codes],
-        "supporting": [_evidence(item) for item in found.supporting],
-        "contradicting": [_evidence(item) for item in found.contradicting],
-        "urgency": found.urgency,
-        "next_steps": list(found.next_steps),
-    }
 
 
 def _evidence(item: Evidence) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Response
+
+from ddx.web.openapi import operations
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
@@ -22,18 +24,7 @@ pre { overflow-x: auto; padding: .8rem; background: #8882; border-radius: 6px }
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve /docs, and an OpenAPI document that says only what happens."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        for _, _, operation in _operations(document):
-            # FastAPI's own form of a 422, which this server never sends.
-            if "HTTPValidationError" in json.dumps(operation["responses"].get("422", {})):
-                del operation["responses"]["422"]
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    """Serve /docs."""
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -45,7 +36,7 @@ def page(document: Mapping[str, Any]) -> str:
     """Return an OpenAPI document as HTML."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")
-    parts = "".join(_section(path, verb, one) for path, verb, one in _operations(document))
+    parts = "".join(_section(document, *one) for one in operations(document))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
@@ -54,15 +45,11 @@ def page(document: Mapping[str, Any]) -> str:
     )
 
 
-def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, operations in document["paths"].items():
-        for verb, operation in operations.items():
-            yield path, verb, operation
-
-
-def _section(path: str, verb: str, operation: Mapping[str, Any]) -> str:
+def _section(
+    document: Mapping[str, Any], path: str, verb: str, operation: Mapping[str, Any]
+) -> str:
     about = escape(operation.get("description") or operation.get("summary", ""))
-    schema = _schema(operation)
+    schema = _schema(document, operation)
     body = _fields(schema) + _example(path, schema) if schema else ""
     statuses = "".join(
         f"<tr><th scope=row>{status}</th><td>{escape(found.get('description', ''))}</td></tr>"
@@ -74,10 +61,13 @@ def _section(path: str, verb: str, operation: Mapping[str, Any]) -> str:
     )
 
 
-def _schema(operation: Mapping[str, Any]) -> Mapping[str, Any]:
+def _schema(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the form of an operation's body, with the one at its own place in the document."""
     content = operation.get("requestBody", {}).get("content", {})
     found: Mapping[str, Any] = content.get("application/json", {}).get("schema", {})
-    return found
+    name = str(found.get("$ref", "")).rpartition("/")[2]
+    named: Mapping[str, Any] = document["components"]["schemas"].get(name, found)
+    return named
 
 
 def _fields(schema: Mapping[str, Any]) -> str:

@@ -13,28 +13,35 @@ from ddx.errors import DdxError, InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+RETRIED = frozenset({429, 503})
+"""Statuses that say when to come back."""
 _CODES = {404: "not_found", 405: "method_not_allowed", 500: "internal"}
 
 
 def response(error: DdxError, prediction_id: str | None = None) -> Response:
     """Return the error as a response."""
-    field = error.field if isinstance(error, InvalidRequest) else None
-    document = problem(
-        error.code, str(error), error.advice, prediction_id=prediction_id, field=field
-    )
     status = STATUS.get(error.code, 500)
     return Response(
-        json.dumps(document, ensure_ascii=False),
+        text(error, prediction_id),
         status_code=status,
         media_type=MEDIA_TYPE,
         headers=headers(status, prediction_id),
     )
 
 
+def text(error: DdxError, prediction_id: str | None = None) -> str:
+    """Return the error as a problem document of one line."""
+    field = error.field if isinstance(error, InvalidRequest) else None
+    document = problem(
+        error.code, str(error), error.advice, prediction_id=prediction_id, field=field
+    )
+    return json.dumps(document, ensure_ascii=False)
+
+
 def headers(status: int, prediction_id: str | None = None) -> dict[str, str]:
     """Return the headers that a status and an id bring."""
     found = {"Cache-Control": "no-store"}
-    if status in (429, 503):
+    if status in RETRIED:
         found["Retry-After"] = str(RETRY_AFTER_S)
     if prediction_id is not None:
         found["X-Prediction-Id"] = prediction_id

@@ -18,6 +18,7 @@ from pydantic import (
 from ddx.core.record import Findings, Request, Setting
 
 CASE_LIMIT = 50_000
+TRACKER_LIMIT = 200
 _TERM = r"^HP:\d{7}$"
 _SEXES = ("UNKNOWN_SEX", "FEMALE", "MALE", "OTHER_SEX")
 _DURATION = re.compile(
@@ -111,7 +112,7 @@ class PredictBody(BaseModel):
     )
     tracker: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
         default=None,
-        max_length=200,
+        max_length=TRACKER_LIMIT,
         description="Your correlation id, and the idempotency key: send it again to retry.",
     )
     findings: FindingsBody | None = None
@@ -153,3 +154,9 @@ class PredictBody(BaseModel):
             top_k=self.top_k,
             top_differential=self.top_differential or 5,
         )
+
+
+class BatchBody(BaseModel):
+    """What `POST /predict/v1/batch` takes: each case as `POST /predict/v1` takes it."""
+
+    cases: list[PredictBody] = Field(min_length=1)

@@ -10,12 +10,9 @@ import uvicorn
 from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web.api import create_app
-from ddx.web.state import Server
+from ddx.web.state import LAST_WORDS_S, Server
 from ddx.wiring import launch
 from ddx.wiring.serving import set_up_logs
-
-LAST_WORDS_S = 3.0
-"""For the replies of requests that were cut off, after their time to finish."""
 
 
 def serve(settings: Settings, *, with_deliverer: bool) -> None:

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ddx.core.record import Prediction, PredictionId
-from ddx.errors import DdxError, JournalInUse
+from ddx.errors import DdxError, JournalInUse, JournalUnavailable
 from ddx.ports import Check, Journal
 from ddx.services.admission import Admission
+from ddx.services.lookup import Page, Wanted, page
 from ddx.services.predict import Predictor
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
+from ddx.web.background import Background
 from ddx.wiring import serving
 
 log = logging.getLogger("ddx")
 LOCK_WAIT_S = 3.0
+LAST_WORDS_S = 3.0
+"""For the outcomes of what was cut off, after its time to finish."""
 
 
 class Server:
@@ -34,6 +38,7 @@ class Server:
         self._warm_fault: str | None = None
         self.on_finished: Callable[[Prediction], None] = lambda done: None  # noqa: ARG005
         self._stopped = threading.Event()
+        self.background = Background()
 
     def start(self) -> None:
         """Open the journal, close what an earlier process left, load engines behind.
@@ -67,6 +72,12 @@ class Server:
             self._journal.close()
             self._journal = None
 
+    async def settle(self) -> None:
+        """Let what is under way have its time to finish, then end it. To come before `stop`."""
+        await self.background.settle(self.settings.shutdown_grace_s)
+        self.predictor.interrupt()
+        await self.background.settle(LAST_WORDS_S)
+
     def refresh(self) -> None:
         """Look at disk and backlog, and try a journal that failed. Blocks: for a thread."""
         self.admission.refresh()
@@ -77,6 +88,10 @@ class Server:
     def find(self, id: PredictionId) -> Prediction | None:
         """Return a record of this server's journal. Blocks: not for the event loop."""
         return self._journal.find(id) if self._journal else None
+
+    def page(self, wanted: Wanted, limit: int) -> Page:
+        """Return some records of this server's journal. Blocks: not for the event loop."""
+        return page(self._open(), wanted, limit)
 
     def checks(self) -> list[Check]:
         """Return what /readyz shows."""
@@ -117,6 +132,11 @@ class Server:
             ),
             "ddx_disk_free_bytes": ("Room on the journal's disk.", self.admission.free_bytes),
         }
+
+    def _open(self) -> Journal:
+        if self._journal is None:
+            raise JournalUnavailable("the journal is closed")
+        return self._journal
 
     def _open_journal(self) -> Journal:
         """Open the journal. After a crash the deliverer may be closing what was left in it,

@@ -71,6 +71,18 @@ class SqliteJournalReader:
             return prediction
         return prediction.completed(codec.decode(finished, Completion))
 
+    def newest(
+        self, before: PredictionId | None, since: PredictionId | None, limit: int
+    ) -> Sequence[PredictionId]:
+        """Return ids, the newest first; see ports.Journal."""
+        rows = self._select(
+            "select prediction_id from event indexed by accepted_once where kind = 'accepted'"
+            " and prediction_id < ? and prediction_id >= ? order by prediction_id desc limit ?",
+            # Every id of ours is below `g`: it is made of hexadecimal digits.
+            (before or "g", since or "", limit),
+        )
+        return [PredictionId(id) for (id,) in rows]
+
     def chained(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return up to `limit` events with their links, in order, as they stand in the file."""
         rows = self._select(

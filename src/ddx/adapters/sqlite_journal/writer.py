@@ -106,6 +106,12 @@ class SqliteJournal:
         """Return the record as it stands. Raises Erased where its key is destroyed."""
         return self._reader.find(id)
 
+    def newest(
+        self, before: PredictionId | None, since: PredictionId | None, limit: int
+    ) -> Sequence[PredictionId]:
+        """Return ids, the newest first; see ports.Journal."""
+        return self._reader.newest(before, since, limit)
+
     def holder(self, claim: Claim) -> Held | None:
         """Return who holds the tracker now."""
         tracker, body = self._hashes(claim)

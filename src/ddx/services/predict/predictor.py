@@ -27,7 +27,6 @@ from ddx.core.response import reply
 from ddx.errors import (
     AlreadyFinished,
     DdxError,
-    ModelDeadline,
     ModelNotConfigured,
     Overloaded,
     TrackerReused,
@@ -35,12 +34,11 @@ from ddx.errors import (
     UnknownPrompt,
 )
 from ddx.ports import Claim, Clock, Engine, Held, Journal
+from ddx.services.predict.asking import Asking
 from ddx.services.predict.handover import Handover
+from ddx.services.predict.watching import Watcher
 
 log = logging.getLogger("ddx")
-DEADLINE_GRACE_S = 2.0
-"""What an engine may take beyond its deadline to say that it missed it."""
-
 Moment = Callable[[str], None]
 
 
@@ -87,7 +85,7 @@ class Predictor:
     ) -> None:
         self._journal = journal
         self._registry = registry
-        self._engine_of = engine_of
+        self._asking = Asking(engine_of)
         self._clock = clock
         self._luck = luck
         self._version = version
@@ -97,9 +95,6 @@ class Predictor:
         self._at = at
         self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
         self._written = Handover()
-        self._limits: set[asyncio.Timeout] = set()
-        """The deadlines of the engines that are being asked."""
-        self._stopping = False
 
     @property
     def running(self) -> int:
@@ -111,18 +106,18 @@ class Predictor:
 
         Their predictions are kept as interrupted, and their callers told so.
         """
-        self._stopping = True
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(asyncio.get_running_loop().time())
+        self._asking.interrupt()
 
-    async def predict(self, request: Request, caller: str) -> Prediction:
+    async def predict(
+        self, request: Request, caller: str, watcher: Watcher | None = None
+    ) -> Prediction:
         """Return the finished prediction; its completion holds status and body.
 
         With a tracker that was used before for the same body, that is the earlier one, which
         is waited for where it is still running; a failed one is tried again as a new record.
         Raises JournalUnavailable or Overloaded before any engine is asked, TrackerReused, and
-        JournalUnavailable where the outcome could not be kept.
+        JournalUnavailable where the outcome could not be kept. `watcher` is told what is known
+        before that.
         """
         started_s = self._clock.monotonic()
         if len(self._running) >= self._max_running:
@@ -131,12 +126,12 @@ class Predictor:
         retry_of: PredictionId | None = None
         while True:
             prediction = self._new(request, caller, retry_of)
-            held = await self._accept(prediction, started_s)
+            held = await self._accept(prediction, started_s, watcher)
             if not isinstance(held, Held):
                 return held
             if not held.same_body:
                 raise TrackerReused
-            earlier = await self._earlier(held.by)
+            earlier = await self._earlier(held.by, watcher)
             if earlier is not None:
                 return earlier
             retry_of = held.by
@@ -156,7 +151,9 @@ class Predictor:
             retry_of=retry_of,
         )
 
-    async def _accept(self, prediction: Prediction, started_s: float) -> Prediction | Held:
+    async def _accept(
+        self, prediction: Prediction, started_s: float, watcher: Watcher | None
+    ) -> Prediction | Held:
         """Keep and answer a prediction, or say who holds its tracker."""
         refusal = self._registry.refusal(prediction.request)
         if refusal is not None:
@@ -175,7 +172,7 @@ class Predictor:
                 return kept
             self._at("accepted")
             if prediction.completion is None:
-                prediction = await self._answer(prediction, started_s)
+                prediction = await self._answer(prediction, started_s, watcher)
         except BaseException as error:
             if isinstance(error, Exception):
                 waited_for.set_exception(error)
@@ -190,47 +187,29 @@ class Predictor:
         _log(prediction)
         return prediction
 
-    async def _answer(self, prediction: Prediction, started_s: float) -> Prediction:
+    async def _answer(
+        self, prediction: Prediction, started_s: float, watcher: Watcher | None
+    ) -> Prediction:
         """Ask the engine and keep the outcome."""
         model = self._registry.models[prediction.request.model_name]
+        if watcher is not None:
+            watcher.accepted(prediction.id)
+        told = watcher.diagnosed if watcher is not None else None
         try:
-            answer = await self._ask(model, prediction.request)
+            answer = await self._asking.ask(model, prediction.request, told)
         except asyncio.CancelledError:
             # The server is stopping and cannot wait for the model. Closing the journal writes
             # what is waiting, so this is kept without waiting for it here.
             self._journal.finish(prediction.completed(INTERRUPTION))
             raise
         self._at("answered")
+        if told is not None and isinstance(answer.outcome, Answered):
+            for rank, diagnosis in enumerate(answer.outcome.diagnoses, start=1):
+                told(rank, diagnosis)
         prediction = self._complete(prediction, answer, started_s)
         await self._written(self._journal.finish(prediction))
         self._at("kept")
         return prediction
-
-    async def _ask(self, model: Model, request: Request) -> EngineAnswer:
-        """Ask, within the deadline and a little; whatever goes wrong is an outcome."""
-        try:
-            async with asyncio.timeout(model.timeout_s + DEADLINE_GRACE_S) as limit:
-                self._limits.add(limit)
-                try:
-                    return await self._engine_of(model).ask(request, model.timeout_s)
-                finally:
-                    self._limits.discard(limit)
-        except TimeoutError:
-            if self._stopping:
-                return INTERRUPTION.answer
-            late = ModelDeadline(f"{model.name} did not answer within {model.timeout_s:g} s.")
-            failed = Failed(code=late.code, message=str(late), advice=late.advice)
-        except DdxError as error:
-            failed = Failed(code=error.code, message=str(error), advice=error.advice)
-        except Exception as error:
-            # Its text may quote the case: only the kind of the error is told and logged.
-            log.exception("engine fault", exc_info=None, extra={"kind": type(error).__name__})
-            failed = Failed(
-                code="model_error",
-                message=f"The engine failed with {type(error).__name__}.",
-                advice="Retry with the same tracker, or ask for another model.",
-            )
-        return EngineAnswer(outcome=failed)
 
     def _complete(
         self, prediction: Prediction, answer: EngineAnswer, started_s: float
@@ -246,9 +225,11 @@ class Predictor:
             )
         )
 
-    async def _earlier(self, id: PredictionId) -> Prediction | None:
+    async def _earlier(self, id: PredictionId, watcher: Watcher | None) -> Prediction | None:
         """Return the prediction that holds our tracker, or None where it must be tried again."""
         if id in self._running:
+            if watcher is not None:
+                watcher.accepted(id)
             return await asyncio.shield(self._running[id])
         record = await asyncio.to_thread(self._journal.find, id)
         if record is not None and record.completion is None:

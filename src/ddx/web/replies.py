@@ -1,0 +1,25 @@
+"""What a kept record is sent as."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from ddx.core.record import Prediction
+from ddx.core.response import reply
+from ddx.web import problems
+
+
+def replied(prediction: Prediction) -> Response:
+    """Return the reply that the record holds, byte for byte."""
+    completion = prediction.completion
+    if completion is None:
+        raise ValueError("a prediction without its completion has no reply")
+    ok = completion.status == 200
+    # Nobody was told anything where the process died: now they are told that.
+    body = completion.body or reply(prediction, completion.answer)[1]
+    return Response(
+        body,
+        status_code=completion.status,
+        media_type="application/json" if ok else problems.MEDIA_TYPE,
+        headers=problems.headers(completion.status, prediction.id),
+    )
