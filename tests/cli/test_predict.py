@@ -124,6 +124,18 @@ def test_a_case_comes_from_an_argument_a_file_or_standard_input(
     assert cases == ["fever", "fièvre from a file\n", "fever from stdin"]
 
 
+def test_a_phenopacket_is_a_case(asked: Callable[[Outcome], Asked]) -> None:
+    requests = asked(DENGUE)
+    packet = {"phenotypicFeatures": [{"type": {"id": "HP:0001945"}}]}
+
+    assert run(["predict", json.dumps(packet)]) == 0
+    assert run(["predict", '{"phenotypicFeatures": [1]}']) == 10
+
+    (request,) = requests
+    assert request.findings is not None
+    assert (request.case, request.findings.present) == ("", ("HP:0001945",))
+
+
 def test_options_reach_the_request_and_the_default_model_fills_in(
     asked: Callable[[Outcome], Asked],
 ) -> None:

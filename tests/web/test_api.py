@@ -337,3 +337,55 @@ def test_a_fault_in_the_findings_names_the_field(client: TestClient) -> None:
         answer = client.post("/predict/v1", json={"findings": {field: value}})
         assert (answer.status_code, answer.json()["field"]) == (422, f"findings.{field}")
     assert post(client, prompt_version="1_0").status_code == 422
+
+
+PACKET = {
+    "id": "p1",
+    "subject": {
+        "id": "x",
+        "sex": "FEMALE",
+        "timeAtLastEncounter": {"age": {"iso8601duration": "P3Y"}},
+    },
+    "phenotypicFeatures": [
+        {"type": {"id": "HP:0001250", "label": "Seizure"}},
+        {"type": {"id": "HP:0001263"}, "excluded": True},
+    ],
+    "interpretations": [{"diagnosis": {"disease": {"id": "OMIM:1", "label": "The truth"}}}],
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"phenopacket": PACKET}, {"case": json.dumps(PACKET)}],
+    ids=["field", "case"],
+)
+def test_a_phenopacket_is_a_case_and_its_diagnosis_is_kept_but_not_asked(
+    client: TestClient, server: Server, body: dict[str, Any]
+) -> None:
+    response = client.post("/predict/v1", json=body)
+    assert response.status_code == 200
+    request = kept(server, response).request
+    assert request.case == ""
+    assert request.findings.present == ("HP:0001250",)
+    assert request.findings.absent == ("HP:0001263",)
+    assert (request.findings.sex, request.findings.age) == ("FEMALE", "P3Y")
+    assert request.setting == "genetics"
+    assert json.loads(request.phenopacket) == PACKET
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"phenopacket": {"phenotypicFeatures": []}}, "no phenotypicFeatures"),
+        ({"phenopacket": {"phenotypicFeatures": [{"type": 1}]}}, "type.id"),
+        ({"phenopacket": {"phenotypicFeatures": [{"type": {"id": "HP:x"}}]}}, "seven digits"),
+        ({"phenopacket": PACKET, "findings": {"present": ["HP:0001250"]}}, "send one"),
+    ],
+)
+def test_a_phenopacket_that_cannot_be_read_is_a_422_that_quotes_nothing(
+    client: TestClient, body: dict[str, Any], said: str
+) -> None:
+    answer = client.post("/predict/v1", json=body)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert "HP:x" not in answer.text

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from ddx.cli import exits
 from ddx.cli.output import as_json, print_json
-from ddx.core.record import Answered, Cancelled, Declined, Diagnosis, Evidence, Failed, Request
+from ddx.core.phenopacket import findings_of, packet_of
+from ddx.core.record import (
+    Answered,
+    Cancelled,
+    Declined,
+    Diagnosis,
+    Evidence,
+    Failed,
+    Findings,
+    Request,
+    Setting,
+)
 from ddx.errors import Interrupted, InvalidRequest
 
 if TYPE_CHECKING:
@@ -62,21 +74,33 @@ def command(
 ) -> int:
     """Ask for one differential, here and now, without a server.
 
-    CASE is the text; without it and without --file it is read from standard input. The
-    prediction is kept in the journal and delivered to MLflow like any other.
+    CASE is the text, or a GA4GH phenopacket as JSON; without it and without --file it is read
+    from standard input. The prediction is kept in the journal and delivered to MLflow like any
+    other.
     """
     text = _case(case, source)
     from ddx.settings import load
     from ddx.wiring import serving
 
     settings = load()
+    packet = packet_of(text)
     request = Request(
-        case=text,
+        case="" if packet else text,
+        findings=_findings(packet) if packet else None,
+        phenopacket=text if packet else None,
+        setting=Setting.GENETICS if packet else Setting.PRIMARY_CARE,
         model_name=model or settings.default_model,
         prompt_version=prompt,
         top_differential=top,
     )
     return _show(serving.predict(settings, request), as_json=as_json)
+
+
+def _findings(packet: Mapping[str, Any]) -> Findings:
+    try:
+        return findings_of(packet)
+    except ValueError as error:
+        raise InvalidRequest(f"the phenopacket: {error}", field="case") from None
 
 
 def _case(case: str | None, source: TextIO | None) -> str:

@@ -50,6 +50,9 @@ class Request:
     case: str = ""
     """Patient data: appears in no log line. Empty where only `findings` came."""
     findings: Findings | None = None
+    phenopacket: str | None = None
+    """The JSON that `findings` were read from, where the case came so. No engine sees it: it may
+    hold the diagnosis."""
     model_name: str
     """As asked, or the configured default. Not always a model that exists."""
     prompt_version: int | None = None

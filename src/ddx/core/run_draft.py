@@ -142,7 +142,9 @@ def _tags(prediction: Prediction, completion: Completion, digest: str) -> dict[s
 def _files(prediction: Prediction, completion: Completion, record: str) -> dict[str, str]:
     answer = completion.answer
     texts = {
-        "input_case.txt": prediction.request.case or _coded_case(prediction),
+        "input_case.txt": prediction.request.case
+        or prediction.request.phenopacket
+        or _coded_case(prediction),
         "prompt_used.txt": answer.prompt_used,
         "raw_dspy_output.txt": answer.raw_output,
         "final_response.txt": completion.body or None,

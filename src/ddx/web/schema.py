@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any
 
@@ -10,11 +11,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from ddx.core.phenopacket import findings_of, packet_of
 from ddx.core.record import Findings, Request, Setting
 
 CASE_LIMIT = 50_000
@@ -77,6 +80,30 @@ class FindingsBody(BaseModel):
         return age
 
 
+def _findings_body(packet: dict[str, Any]) -> FindingsBody:
+    """Read a phenopacket. Raises ValueError, which quotes nothing."""
+    found = findings_of(packet)
+    if not found.present and not found.absent:
+        raise ValueError("the phenopacket has no phenotypicFeatures of the HPO")
+    age = (
+        found.age if found.age and (_DURATION.match(found.age) or _ONSET.match(found.age)) else None
+    )
+    try:
+        return FindingsBody(
+            present=list(found.present),
+            absent=list(found.absent),
+            sex=found.sex if found.sex in _SEXES else None,
+            age=age,
+        )
+    except ValidationError:
+        # Not chained: it quotes the packet.
+        raise ValueError("a term of the phenopacket is not HP: and seven digits") from None
+
+
+def _compact(packet: dict[str, Any]) -> str:
+    return json.dumps(packet, ensure_ascii=False, separators=(",", ":"))
+
+
 class PredictBody(BaseModel):
     """What `POST /predict/v1` takes. `case` or `findings` must be there."""
 
@@ -116,6 +143,10 @@ class PredictBody(BaseModel):
         description="Your correlation id, and the idempotency key: send it again to retry.",
     )
     findings: FindingsBody | None = None
+    phenopacket: dict[str, Any] | None = Field(
+        default=None,
+        description="A GA4GH phenopacket, version 2. A case that is one is taken for it, too.",
+    )
     setting: Setting | None = None
     temperature: Number | None = Field(default=None, ge=0, le=2)
     max_tokens: Whole | None = Field(default=None, ge=1, le=1_000_000)
@@ -124,8 +155,17 @@ class PredictBody(BaseModel):
 
     @model_validator(mode="after")
     def _something_to_go_by(self) -> PredictBody:
+        packet = packet_of(self.case) if self.case else None
+        if packet is not None:
+            if self.phenopacket is not None:
+                raise ValueError("case and phenopacket are two phenopackets: send one")
+            self.case, self.phenopacket = None, dict(packet)
+        if self.phenopacket is not None:
+            if self.findings is not None:
+                raise ValueError("findings and phenopacket both have codes: send one")
+            self.findings = _findings_body(self.phenopacket)
         if self.case is None and self.findings is None:
-            raise ValueError("case is required (or findings)")
+            raise ValueError("case is required (or findings, or phenopacket)")
         return self
 
     def request(self, default_model: str, tracker: str | None) -> Request:
@@ -145,6 +185,7 @@ class PredictBody(BaseModel):
         return Request(
             case=self.case or "",
             findings=coded,
+            phenopacket=_compact(self.phenopacket) if self.phenopacket is not None else None,
             model_name=self.model_name or default_model,
             prompt_version=self.prompt_version,
             tracker=tracker,

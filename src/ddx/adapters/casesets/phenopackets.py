@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddx.adapters.casesets.fields import Line, checked
 from ddx.core.caseset import Case, Truth
-from ddx.core.record import Findings
-
-
-def is_phenopacket(values: Any) -> bool:
-    """Whether a JSON document is one."""
-    return isinstance(values, Mapping) and "phenotypicFeatures" in values
+from ddx.core.phenopacket import findings_of, objects
 
 
 def phenopacket_case(line: Line, id: str) -> Case:
@@ -20,29 +15,16 @@ def phenopacket_case(line: Line, id: str) -> Case:
 
     Where there is none, the diseases that are not excluded. Raises BadCases.
     """
-    present: list[str] = []
-    absent: list[str] = []
-    for feature in _objects(line, "phenotypicFeatures"):
-        term = feature.get("type")
-        code = term.get("id") if isinstance(term, Mapping) else None
-        if not isinstance(code, str):
-            raise line.wrong("a phenotypic feature needs `type.id`")
-        if code.startswith("HP:"):
-            (absent if feature.get("excluded") is True else present).append(code)
-    subject = line.values.get("subject")
-    subject = subject if isinstance(subject, Mapping) else {}
-    sex = subject.get("sex")
+    try:
+        findings = findings_of(line.values)
+    except ValueError as error:
+        raise line.wrong(str(error)) from None
     terms = list(_diagnoses(line)) or list(_diseases(line))
     return checked(
         line,
         Case(
             id=id,
-            findings=Findings(
-                present=tuple(present),
-                absent=tuple(absent),
-                sex=sex if isinstance(sex, str) else None,
-                age=_age(subject.get("timeAtLastEncounter")),
-            ),
+            findings=findings,
             truth=Truth(
                 name=next((str(t["label"]) for t in terms if t.get("label")), ""),
                 ids=tuple(dict.fromkeys(str(t["id"]) for t in terms if t.get("id"))),
@@ -66,20 +48,8 @@ def _diseases(line: Line) -> Iterator[Mapping[str, Any]]:
             yield term
 
 
-def _objects(line: Line, name: str) -> list[Mapping[str, Any]]:
-    value = line.values.get(name) or []
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise line.wrong(f"`{name}` must be a list of objects")
-    return value
-
-
-def _age(element: Any) -> str | None:
-    """Return a TimeElement as an ISO 8601 duration or an onset label."""
-    if not isinstance(element, Mapping):
-        return None
-    age, label = element.get("age"), element.get("ontologyClass")
-    if isinstance(age, Mapping) and isinstance(age.get("iso8601duration"), str):
-        return str(age["iso8601duration"])
-    if isinstance(label, Mapping) and isinstance(label.get("label"), str):
-        return str(label["label"])
-    return None
+def _objects(line: Line, name: str) -> Sequence[Mapping[str, Any]]:
+    try:
+        return objects(line.values, name)
+    except ValueError as error:
+        raise line.wrong(str(error)) from None

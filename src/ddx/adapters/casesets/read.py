@@ -10,9 +10,10 @@ from typing import Any
 
 from ddx.adapters.casesets.ddxplus_text import Evidences
 from ddx.adapters.casesets.fields import Line, common_case
-from ddx.adapters.casesets.phenopackets import is_phenopacket, phenopacket_case
+from ddx.adapters.casesets.phenopackets import phenopacket_case
 from ddx.adapters.casesets.public import agentclinic_case, craftmd_case, ddxplus_case
 from ddx.core.caseset import Case, CaseSet
+from ddx.core.phenopacket import is_phenopacket
 from ddx.errors import BadCases
 
 FORMS = (
