@@ -12,7 +12,7 @@ import numpy as np
 
 from ddx.adapters.knowledge.care import care_arrays, care_strings
 from ddx.adapters.knowledge.merge import source_of
-from ddx.adapters.knowledge.model import PHENOTYPE, Annotation, Disease, Ontology
+from ddx.adapters.knowledge.model import PHENOTYPE, Annotation, Disease, Ontology, Term
 from ddx.adapters.knowledge.names import name_key
 from ddx.adapters.knowledge.phrases import phrase_arrays
 from ddx.adapters.knowledge.signal import word_arrays
@@ -32,11 +32,12 @@ def build(
     diseases: Sequence[Disease],
     texts: Callable[[Disease], Iterable[str]] = lambda disease: (),  # noqa: ARG005
     other_texts: Sequence[str] = (),
+    asked: Mapping[str, str] | None = None,
 ) -> tuple[Arrays, Arrays]:
     """Return the arrays and the strings of an index.
 
     `texts` gives what is written about a disease beside its findings; `other_texts` are about
-    none of the diseases, and tell how rare a word is.
+    none of the diseases, and tell how rare a word is; `asked` leads from questions to findings.
     """
     ids = sorted(_below(ontology, PHENOTYPE) | ontology.findings)
     row = {id: place for place, id in enumerate(ids)}
@@ -55,7 +56,9 @@ def build(
     arrays["ann_reference"] = np.array(
         [numbered[item.reference] for found in findings for item in found.values()], np.int32
     )
-    phrases, vocabulary = phrase_arrays(ontology.terms[id] for id in ids)
+    phrases, vocabulary = phrase_arrays(
+        ontology.terms[id] if ontology.terms[id].in_prose else Term(id=id, name="") for id in ids
+    )
     arrays |= phrases
     written = [tuple(texts(disease)) for disease in diseases]
     documents = [
@@ -78,6 +81,7 @@ def build(
             for disease in diseases
         ],
         "references": references,
+        "asked": dict(asked or {}),
         "vocabulary": vocabulary,
         "text_words": text_words,
         "texts": sum(map(len, written)),

@@ -98,10 +98,16 @@ class KnowledgeEngine:
             ontology = read_obo(sources.obo)
             pack = load_pack(COMMON, ontology)
             library = Library.read(shelf.files if shelf else {})
-            profiles = library.widened((*read_hpoa(sources.hpoa), *pack.profiles()))
+            profiles = library.widened(
+                (*read_hpoa(sources.hpoa), *pack.profiles(), *library.ddxplus.profiles)
+            )
             diseases = merge(profiles, library.same(profiles))
             arrays, strings = build(
-                pack.extend(ontology), diseases, library.texts_of, library.other_texts(diseases)
+                library.extend(pack.extend(ontology)),
+                diseases,
+                library.texts_of,
+                library.other_texts(diseases),
+                library.ddxplus.asked,
             )
             return arrays, strings, ontology.version
 

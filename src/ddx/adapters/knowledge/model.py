@@ -32,6 +32,8 @@ class Term:
     name: str
     synonyms: tuple[Synonym, ...] = ()
     parents: tuple[str, ...] = ()
+    in_prose: bool = True
+    """Whether texts are searched for its names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

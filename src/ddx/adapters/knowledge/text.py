@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ddx.adapters.knowledge.case import Case, Finding, combine
 from ddx.adapters.knowledge.context import Said, Scope, scopes
@@ -10,6 +10,7 @@ from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.measures import measures
 from ddx.adapters.knowledge.patient import age_of, sex_of
 from ddx.adapters.knowledge.phrases import Match, longest
+from ddx.adapters.knowledge.questionnaire import answers
 from ddx.adapters.knowledge.words import words
 
 
@@ -19,13 +20,17 @@ def read_text(index: Index, text: str) -> Case:
     What is said of relatives, or as a risk or a plan, is left out.
     """
     age = age_of(text)
+    asked = list(answers(index.strings["asked"], index.rows, text))
     named = list(_named(index, text))
     numbers = [
         (Finding(term=index.rows[found.term], start=found.start, end=found.end), found.present)
         for found in measures(text, age)
         if found.term in index.rows
     ]
-    both = sorted(named + numbers, key=lambda item: (item[0].start or 0, item[0].term))
+    taken = [(finding.start or 0, finding.end or 0) for finding, _ in asked]
+    # An answer is read as its question means it, not again word by word.
+    free = [one for one in named + numbers if not _within(one[0], taken)]
+    both = sorted(asked + free, key=lambda item: (item[0].start or 0, item[0].term))
     found = Case(
         present=tuple(finding for finding, present in both if present),
         absent=tuple(finding for finding, present in both if not present),
@@ -42,6 +47,11 @@ def _named(index: Index, text: str) -> Iterator[tuple[Finding, bool]]:
         if said is None or said is Said.ABSENT:
             finding = Finding(term=match.term, start=match.start, end=match.end)
             yield finding, said is None
+
+
+def _within(finding: Finding, taken: Sequence[tuple[int, int]]) -> bool:
+    start = finding.start or 0
+    return any(begin <= start < end for begin, end in taken)
 
 
 def _said(match: Match, around: list[Scope]) -> Said | None:

@@ -6,6 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ddx.adapters.knowledge.external.ddxplus import (
+    CONDITIONS,
+    EVIDENCES,
+    SHARES,
+    read_conditions,
+    read_questions,
+    read_shares,
+)
 from ddx.adapters.knowledge.external.mondo import (
     EDGES,
     SYNONYMS,
@@ -97,6 +105,13 @@ KINDS: Mapping[str, Kind] = {
     SYMPTOMS: Kind(
         source="Disease Ontology", licence="CC0", look=_counted("diseases", read_symptoms)
     ),
+    CONDITIONS: Kind(
+        source="DDXPlus", licence="CC BY 4.0", look=_counted("conditions", read_conditions)
+    ),
+    EVIDENCES: Kind(
+        source="DDXPlus", licence="CC BY 4.0", look=_counted("questions", read_questions)
+    ),
+    SHARES: Kind(source="DDXPlus", licence="CC BY 4.0", look=_counted("conditions", read_shares)),
     OBO: Kind(source="Human Phenotype Ontology", licence=_HPO, look=_look_obo),
     HPOA: Kind(source="Human Phenotype Ontology", licence=_HPO, look=_look_hpoa),
 }

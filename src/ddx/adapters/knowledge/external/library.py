@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ddx.adapters.knowledge.external.ddxplus import Ddxplus
 from ddx.adapters.knowledge.external.mondo import Mondo
 from ddx.adapters.knowledge.external.texts import Texts
 from ddx.adapters.knowledge.merge import source_of
-from ddx.adapters.knowledge.model import Disease, Profile
+from ddx.adapters.knowledge.model import Disease, Ontology, Profile
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,21 @@ class Library:
 
     mondo: Mondo = field(default_factory=Mondo)
     texts: Texts = field(default_factory=Texts)
+    ddxplus: Ddxplus = field(default_factory=Ddxplus)
 
     @classmethod
     def read(cls, files: Mapping[str, Path]) -> Library:
         """Read those that are there."""
-        return cls(Mondo.read(files), Texts.read(files))
+        return cls(Mondo.read(files), Texts.read(files), Ddxplus.read(files))
+
+    def extend(self, ontology: Ontology) -> Ontology:
+        """Return the ontology with the findings that added questions ask for."""
+        terms = self.ddxplus.terms
+        return replace(
+            ontology,
+            terms={**ontology.terms, **terms},
+            findings=ontology.findings | terms.keys(),
+        )
 
     def widened(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """Return the profiles with Mondo's names and codes where their disease is sure."""
