@@ -47,7 +47,7 @@ class BodyTooLarge(DdxError):
     """The body is larger than this server takes."""
 
     code = "body_too_large"
-    advice = "Send at most 50,000 characters of case."
+    advice = "Send at most 50,000 characters of case, and many cases in several batches."
 
 
 class WrongContentType(DdxError):
@@ -97,6 +97,12 @@ class PredictionNotFound(DdxError):
 
     code = "not_found"
     advice = "Check the id; it is in the header X-Prediction-Id of the answer."
+
+
+class BatchNotFound(PredictionNotFound):
+    """There is no batch of this id."""
+
+    advice = "Check the id; it is in the reply that took the batch, in this server's folder."
 
 
 # --- the engine -------------------------------------------------------------------------

@@ -94,6 +94,17 @@ class JournalContract:
             by=second.id, same_body=True
         )
 
+    def test_the_newest_come_first_between_two_ids(self, journal: Journal) -> None:
+        ids = [a_prediction().id for _ in range(4)]
+        for id in ids:
+            journal.accept(a_prediction(id=id), None).result()
+        first, second, third, fourth = ids
+        assert list(journal.newest(None, None, 10)) == [fourth, third, second, first]
+        assert list(journal.newest(None, None, 2)) == [fourth, third]
+        assert list(journal.newest(third, None, 10)) == [second, first]
+        assert list(journal.newest(fourth, second, 10)) == [third, second]
+        assert list(journal.newest(None, PredictionId("g"), 10)) == []
+
     def test_many_at_once_are_all_kept_in_one_order(self, journal: Journal, tmp_path: Path) -> None:
         predictions = [a_prediction() for _ in range(200)]
         waiting = [journal.accept(p, None) for p in predictions]

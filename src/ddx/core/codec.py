@@ -37,7 +37,7 @@ _OUTCOMES: dict[str, type] = {
 T = TypeVar("T")
 
 
-def encode(value: Prediction | Completion) -> str:
+def encode(value: Prediction | Completion | Request) -> str:
     """Return one line of canonical JSON that `decode` reads back as an equal value."""
     return _dump({"v": VERSION, **_members(value)})
 

@@ -42,6 +42,12 @@ class Settings:
     max_running: int = _setting(
         256, "predictions under way at once; more get 503", least=1, most=100000
     )
+    max_batch_cases: int = _setting(1000, "cases of one batch", least=1, most=100000)
+    max_batch_mb: float = _setting(16.0, "largest body of a batch, in MiB", least=0.001, most=1024)
+    max_batches: int = _setting(
+        16, "batches that wait or run at once; more get 503", least=1, most=1000
+    )
+    batch_running: int = _setting(4, "cases of batches that are asked at once", least=1, most=1000)
     engine_threads: int = _setting(32, "threads that wait for LLMs", least=1, most=1000)
     shutdown_grace_s: float = _setting(
         20.0, "time for running requests at shutdown", least=0, most=3600

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from ddx import __version__
 from ddx.errors import DdxError
-from ddx.web import health, lookup, predict, problems, stream
+from ddx.web import batch, health, lookup, predict, problems, stream
 from ddx.web.docs import add_docs
 from ddx.web.metrics import Metrics
 from ddx.web.openapi import add_schemas
@@ -31,6 +31,7 @@ def create_app(server: Server) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(server.start)
+        await server.resume()
         watching = asyncio.create_task(_watch(server))
         try:
             yield
@@ -50,6 +51,7 @@ def create_app(server: Server) -> FastAPI:
     server.on_finished = lambda done: metrics.finished(done, server.settings.models)
     app.include_router(predict.router(server))
     app.include_router(stream.router(server, metrics))
+    app.include_router(batch.router(server))
     app.include_router(lookup.router(server))
     app.include_router(health.router(server, metrics))
     add_docs(app)

@@ -181,6 +181,7 @@ class BatchLine(Form):
     index: int = Field(ge=0, description="The case's place in the batch.")
     status: int = Field(description="HTTP status that the case alone would have had.")
     prediction_id: str | None = Field(description="null where the case was refused.")
+    tracker: str | None = Field(description="The case's own, or the one that it was given.")
     reply: Prediction | Problem
 
 

@@ -200,4 +200,19 @@ class PredictBody(BaseModel):
 class BatchBody(BaseModel):
     """What `POST /predict/v1/batch` takes: each case as `POST /predict/v1` takes it."""
 
+    model_config = ConfigDict(
+        extra="ignore",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {
+                    "cases": [
+                        {"case": "A 24-year-old man has had fever for 3 days.", "tracker": "a-1"},
+                        {"case": "A 60-year-old woman has crushing chest pain."},
+                    ]
+                }
+            ]
+        },
+    )
+
     cases: list[PredictBody] = Field(min_length=1)

@@ -54,5 +54,6 @@ class _Http(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running requests finish; then end what their engines are still asked."""
         loop = asyncio.get_running_loop()
+        self._predictions.batches.stop()
         loop.call_later(self._grace_s, self._predictions.predictor.interrupt)
         await super().shutdown(sockets)

@@ -12,6 +12,7 @@ from ddx.core.record import Prediction, PredictionId
 from ddx.errors import DdxError, JournalInUse, JournalUnavailable
 from ddx.ports import Check, Journal
 from ddx.services.admission import Admission
+from ddx.services.batch import Batches
 from ddx.services.lookup import Page, Wanted, page
 from ddx.services.predict import Predictor
 from ddx.services.recover import close_unfinished
@@ -29,6 +30,7 @@ class Server:
     """The services of one server process, opened by `start` and closed by `stop`."""
 
     predictor: Predictor
+    batches: Batches
     admission: Admission
 
     def __init__(self, settings: Settings) -> None:
@@ -58,6 +60,9 @@ class Server:
             on_finished=lambda done: self.on_finished(done),  # noqa: PLW0108  (set by the edge)
         )
         self.admission = serving.admission(self.settings)
+        self.batches = serving.batches(
+            self.settings, self.predictor, self.background.start, self.admission.check
+        )
         closed = close_unfinished(self._journal)
         if closed:
             log.warning("closed as interrupted", extra={"predictions": closed})
@@ -72,8 +77,13 @@ class Server:
             self._journal.close()
             self._journal = None
 
+    async def resume(self) -> None:
+        """Go on with the batches that an earlier process left. To come after `start`."""
+        await self.batches.resume()
+
     async def settle(self) -> None:
         """Let what is under way have its time to finish, then end it. To come before `stop`."""
+        self.batches.stop()
         await self.background.settle(self.settings.shutdown_grace_s)
         self.predictor.interrupt()
         await self.background.settle(LAST_WORDS_S)
@@ -120,6 +130,10 @@ class Server:
                 synced_at or 0.0,
             ),
             "ddx_running_predictions": ("Predictions under way.", self.predictor.running),
+            "ddx_batch_waiting_cases": (
+                "Cases of batches that have not ended.",
+                self.batches.waiting,
+            ),
             "ddx_backlog_records": ("Finished records not yet in MLflow.", backlog.records),
             "ddx_backlog_bytes": ("Journal bytes not yet in MLflow.", backlog.bytes),
             "ddx_backlog_oldest_seconds": (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ddx import __version__
 from ddx.adapters import logs
@@ -15,6 +16,7 @@ from ddx.core.registry import EngineKind, Model
 from ddx.errors import JournalInUse, MissingExtra
 from ddx.ports import AdvisedEngine, Engine, Journal, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
+from ddx.services.batch import Batches
 from ddx.services.hybrid import HybridEngine
 from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
@@ -68,6 +70,27 @@ def predictor(
         admit=admit,
         on_finished=on_finished,
         max_running=settings.max_running,
+    )
+
+
+def batches(
+    settings: Settings,
+    predictor: Predictor,
+    start: Callable[[Coroutine[Any, Any, None]], object],
+    admit: Callable[[], None],
+) -> Batches:
+    """Return the service that works through batches; `start` runs work beside the requests."""
+    from ddx.adapters.batch_files import BatchFiles
+    from ddx.adapters.system import SystemClock
+
+    return Batches(
+        store=BatchFiles(settings.data, settings.instance),
+        predict=predictor.predict,
+        clock=SystemClock(),
+        start=start,
+        admit=admit,
+        at_once=settings.batch_running,
+        most_open=settings.max_batches,
     )
 
 
