@@ -105,6 +105,13 @@ class BatchNotFound(PredictionNotFound):
     advice = "Check the id; it is in the reply that took the batch, in this server's folder."
 
 
+class UnfinishedPrediction(DdxError):
+    """The prediction has no outcome yet."""
+
+    code = "unfinished"
+    advice = "Wait until it has ended; where its server died, start that once more."
+
+
 # --- the engine -------------------------------------------------------------------------
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ddx.cli import exits
-from ddx.cli.output import as_json, print_json, print_table
+from ddx.cli.output import as_json, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from ddx.core.evaluation import Plan
@@ -136,7 +133,7 @@ def command(
         mlflow=mlflow,
     )
     try:
-        with _progress() as progress:
+        with progress_bar("cases") as progress:
             found = evaluating.run(settings, options, progress)
     except KeyboardInterrupt as stop:
         click.echo(f"\n{stop}", err=True)
@@ -146,21 +143,6 @@ def command(
     else:
         _show(found)
     return exits.EXIT_OK
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows progress: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    with click.progressbar(length=1, label="cases", file=sys.stderr, show_pos=True) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield show
 
 
 # --- what is printed --------------------------------------------------------------------

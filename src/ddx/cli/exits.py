@@ -32,6 +32,7 @@ EXIT_CODE: dict[str, int] = {
     "tracker_reused": 14,
     "not_found": 15,
     "erased": 16,
+    "unfinished": 17,
     "model_error": 20,
     "model_deadline": 21,
     "interrupted": 22,

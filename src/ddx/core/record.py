@@ -303,6 +303,8 @@ class Prediction:
     salt: str
     """Random, 32 hex digits: without it the digest would let a short case be guessed."""
     retry_of: PredictionId | None = None
+    replay_of: PredictionId | None = None
+    """The earlier prediction whose case this one asks again, by `ddx replay`."""
     completion: Completion | None = None
     """None while the engine is being asked."""
 

@@ -62,7 +62,7 @@ def draft(prediction: Prediction) -> RunDraft:
         start_ms=start_ms,
         end_ms=None if duration_s is None else start_ms + round(duration_s * 1000),
         params=_params(prediction, completion),
-        metrics=_metrics(completion),
+        metrics=metrics_of(completion),
         tags=_tags(prediction, completion, digest(line)),
         files=_files(prediction, completion, record_json(line)),
     )
@@ -97,7 +97,8 @@ def _params(prediction: Prediction, completion: Completion) -> dict[str, str]:
     return {name: "none" if value is None else _clean(str(value)) for name, value in values.items()}
 
 
-def _metrics(completion: Completion) -> dict[str, float]:
+def metrics_of(completion: Completion) -> dict[str, float]:
+    """Return the run's metrics; what is not known is left out."""
     answer = completion.answer
     outcome, calls = answer.outcome, answer.calls
     metrics: dict[str, float | None] = {
@@ -132,6 +133,7 @@ def _tags(prediction: Prediction, completion: Completion, digest: str) -> dict[s
         "ddx.version": prediction.version,
         "ddx.instance": prediction.instance,
         "ddx.retry_of": prediction.retry_of,
+        "ddx.replay_of": prediction.replay_of,
         "ddx.unsupported_quotes": (
             str(answer.unsupported_quotes) if answer.unsupported_quotes else None
         ),

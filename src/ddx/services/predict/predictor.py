@@ -109,7 +109,11 @@ class Predictor:
         self._asking.interrupt()
 
     async def predict(
-        self, request: Request, caller: str, watcher: Watcher | None = None
+        self,
+        request: Request,
+        caller: str,
+        watcher: Watcher | None = None,
+        replay_of: PredictionId | None = None,
     ) -> Prediction:
         """Return the finished prediction; its completion holds status and body.
 
@@ -125,7 +129,7 @@ class Predictor:
         self._admit()
         retry_of: PredictionId | None = None
         while True:
-            prediction = self._new(request, caller, retry_of)
+            prediction = replace(self._new(request, caller, retry_of), replay_of=replay_of)
             held = await self._accept(prediction, started_s, watcher)
             if not isinstance(held, Held):
                 return held
