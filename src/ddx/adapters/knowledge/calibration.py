@@ -44,7 +44,7 @@ class Calibration:
 
 _FITTED: Mapping[tuple[bool, bool, bool], Calibration] = {
     (True, True, False): Calibration(temperature=0.7, described=0.55),
-    (True, True, True): Calibration(temperature=0.6, described=0.55),
+    (True, True, True): Calibration(temperature=0.8, described=0.45),
     (True, False, False): Calibration(temperature=0.6, described=0.55),
     (False, True, False): Calibration(temperature=0.6, described=0.35),
     (False, True, True): Calibration(temperature=0.9, described=0.4),
