@@ -64,6 +64,16 @@ def test_a_model_served_on_this_machine_answers_only_while_something_listens(
     assert _models(capsys)["local"]["why_not"] == f"nothing listens at {url}"
 
 
+def test_each_llm_is_listed_with_its_hybrid_which_needs_the_same_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    found = _models(capsys)
+    assert found["gemini-2.0-flash+knowledge"]["why_not"] == "GEMINI_API_KEY is not set"
+    assert found["gpt-4o+knowledge"]["answers_now"] is True
+    assert "knowledge+knowledge" not in found
+
+
 def test_the_instant_model_needs_the_benchmark_switch(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

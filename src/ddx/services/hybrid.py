@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from ddx.core.fusion import advice, fuse, ranked
-from ddx.core.record import Answered, EngineAnswer, Ranking, Request
+from ddx.core.record import Answered, EngineAnswer, Failed, Ranking, Request
 from ddx.ports import AdvisedEngine, Engine
 
 CANDIDATES = 10
@@ -16,8 +16,8 @@ CANDIDATES = 10
 class HybridEngine:
     """An Engine for `NAME+knowledge`.
 
-    Where the knowledge engine finds too little, the LLM is asked without candidates. Where the
-    LLM fails or declines, so does this: nothing takes its place unsaid.
+    Where the knowledge engine finds too little, the LLM is asked without candidates. Where either
+    fails, or the LLM declines, so does this: neither takes the other's place unsaid.
     """
 
     def __init__(self, llm: AdvisedEngine, knowledge: Engine) -> None:
@@ -30,6 +30,8 @@ class HybridEngine:
         began = loop.time()
         wide = replace(request, top_differential=max(CANDIDATES, request.top_differential))
         known = await self._knowledge.ask(wide, deadline_s)
+        if isinstance(known.outcome, Failed):
+            return known
         candidates = known.outcome.diagnoses if isinstance(known.outcome, Answered) else ()
         left_s = max(0.0, deadline_s - (loop.time() - began))
         answer = await self._llm.ask(request, left_s, candidates=advice(candidates))

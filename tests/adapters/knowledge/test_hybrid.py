@@ -16,7 +16,7 @@ from ddx.adapters.knowledge import KnowledgeEngine
 from ddx.adapters.knowledge.external.mondo import Mondo
 from ddx.adapters.knowledge.grounding import Grounding
 from ddx.core.codec import decode, encode
-from ddx.core.record import Answered, Failed, Prediction, Request
+from ddx.core.record import Answered, EngineAnswer, Failed, Prediction, Request
 from ddx.core.registry import EngineKind, Model, PromptConfig
 from ddx.core.run_draft import draft
 from ddx.services.hybrid import HybridEngine
@@ -115,3 +115,18 @@ async def test_an_llm_that_fails_is_not_replaced_in_silence(
     answer = await hybrid.ask(Request(case=CASE, model_name="local+knowledge"), 30)
     assert isinstance(answer.outcome, Failed)
     assert answer.rankings[0].engine == "knowledge"
+
+
+class Broken:
+    async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
+        return EngineAnswer(outcome=Failed(code="model_error", message="the ranking failed"))
+
+
+async def test_a_knowledge_engine_that_fails_is_not_left_out_in_silence(stub: Provider) -> None:
+    llm = DspyEngine(
+        model=Model(name="local", engine=EngineKind.DSPY, llm="openai/local", api_base=stub.url),
+        prompts={0: PromptConfig(index=0, name="plain", text="List diagnoses.")},
+    )
+    answer = await HybridEngine(llm, Broken()).ask(Request(case=CASE, model_name="m"), 30)
+    assert isinstance(answer.outcome, Failed)
+    assert not stub.bodies
