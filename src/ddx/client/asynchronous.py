@@ -1,0 +1,164 @@
+"""The client for programs with an event loop; see `Client`, which it is alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Self, Unpack
+
+from ddx.client import answers, asking
+from ddx.client.answers import Answer, BatchResult, BatchStatus, Health, Summary
+from ddx.client.asking import Ask, CaseBody, Filters, Options
+from ddx.client.errors import Refused
+from ddx.client.following import Following, Heard
+from ddx.client.retries import Reply, Retries, Tries
+from ddx.client.transport import OK, STREAM_QUIET_S, library, reply_of, request_of
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class AsyncClient:
+    """Asks a DDx server. Belongs to one event loop; close it, or use it in an `async with`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        timeout_s: float = 180.0,
+        retries: Retries | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`timeout_s` is for one attempt at one answer; `headers` go with each request.
+
+        Raises ModuleNotFoundError without httpx: pip install 'ddx-server[client]'.
+        """
+        self._retries = retries or Retries()
+        self._sleep = sleep
+        self._http = library().AsyncClient(
+            base_url=url.rstrip("/"), timeout=timeout_s, headers=headers, transport=transport
+        )
+
+    async def predict(self, case: str | None = None, **options: Unpack[Options]) -> Answer:
+        """Return the differential of a case, as text or as `findings`, or both.
+
+        Raises Refused, with the server's problem, where there is none; Unreachable.
+        """
+        reply = await self._call(asking.predict("/predict/v1", case, options))
+        return answers.read(answers.answer, reply.body)
+
+    async def stream(
+        self, case: str | None = None, **options: Unpack[Options]
+    ) -> AsyncIterator[Heard]:
+        """Yield `Accepted`, each `Diagnosis` when it is complete, and at last the `Answer`.
+
+        Where the connection breaks, the same prediction is followed on. Where the model failed
+        and it is tried again, a new `Accepted` says so. Raises as `predict`.
+        """
+        ask = asking.predict("/predict/v1/stream", case, options)
+        tries, following = Tries(self._retries), Following()
+        while True:
+            try:
+                async for heard in self._follow(ask, following):
+                    yield heard
+            except library().TransportError as error:
+                wait_s = tries.broken(type(error).__name__)
+            else:
+                if following.ended:
+                    return
+                wait_s = following.wait_s(tries)
+            await self._sleep(wait_s)
+
+    async def submit_batch(
+        self, cases: Iterable[str | CaseBody], key: str | None = None
+    ) -> BatchStatus:
+        """Hand over many cases; return once they are on stable storage.
+
+        The same `key` and cases lead to the same batch. Raises as `predict`.
+        """
+        reply = await self._call(asking.batch(cases, key))
+        return answers.read(answers.batch_status, reply.body)
+
+    async def batch_status(self, id: str) -> BatchStatus:
+        """Return how far a batch is. Raises as `predict`."""
+        reply = await self._call(asking.batch_path(id))
+        return answers.read(answers.batch_status, reply.body)
+
+    async def batch_results(self, id: str) -> list[BatchResult]:
+        """Return what came of the cases that have ended, in the order of the batch."""
+        reply = await self._call(asking.batch_path(id, "/results"))
+        return answers.batch_results(reply.body)
+
+    async def batch(
+        self, cases: Iterable[str | CaseBody], *, poll_s: float = 1.0, key: str | None = None
+    ) -> list[BatchResult]:
+        """Hand over many cases, wait, and return what came of each. Raises as `predict`."""
+        status = await self.submit_batch(cases, key)
+        while not status.done:
+            await self._sleep(poll_s)
+            status = await self.batch_status(status.id)
+        return await self.batch_results(status.id)
+
+    async def get(self, prediction_id: str) -> Answer:
+        """Return an earlier answer. Raises Refused where it failed then, or is not there."""
+        reply = await self._call(asking.one(prediction_id), kept=prediction_id)
+        return answers.read(answers.answer, reply.body)
+
+    async def predictions(self, **filters: Unpack[Filters]) -> AsyncIterator[Summary]:
+        """Yield the server's predictions, newest first, page by page."""
+        before = None
+        while True:
+            reply = await self._call(asking.listing(filters, before))
+            found, before = answers.read(answers.page, reply.body)
+            for one in found:
+                yield one
+            if before is None:
+                return
+
+    async def health(self) -> Health:
+        """Return a sign of life. Raises Unreachable."""
+        reply = await self._call(Ask(path="/health-status"))
+        return answers.read(answers.health, reply.body)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(self, ask: Ask, kept: str | None = None) -> Reply:
+        """Return a reply that is no refusal. One about `kept` is final: asking again is vain."""
+        tries = Tries(self._retries)
+        while True:
+            try:
+                reply = reply_of(await self._http.send(request_of(self._http, ask)))
+            except library().TransportError as error:
+                wait_s = tries.broken(type(error).__name__)
+            else:
+                if reply.ok:
+                    return reply
+                if kept is not None and reply.problem.prediction_id == kept:
+                    raise Refused(reply.problem)
+                wait_s = tries.after(reply)
+            await self._sleep(wait_s)
+
+    async def _follow(self, ask: Ask, following: Following) -> AsyncIterator[Heard]:
+        following.again()
+        request = request_of(self._http, ask, quiet_s=STREAM_QUIET_S)
+        response = await self._http.send(request, stream=True)
+        try:
+            if response.status_code != OK:
+                await response.aread()
+                following.refusal = reply_of(response)
+                return
+            async for some in response.aiter_bytes():
+                for heard in following.feed(some):
+                    yield heard
+        finally:
+            await response.aclose()
