@@ -188,3 +188,10 @@ def test_no_password_is_shown(tmp_path: Path) -> None:
     assert "sec" not in shown["db_uri"].replace("sslmode", "")
     assert "sec" not in shown["tracking_uri"]
     assert "sslmode=require" in shown["db_uri"]
+
+
+def test_a_hybrids_table_says_only_what_differs_from_its_llm(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, '[models."gemini-2.0-flash+knowledge"]\ntemperature = 0.1')
+    llm, hybrid = (settings.models[f"gemini-2.0-flash{end}"] for end in ("", "+knowledge"))
+    assert (hybrid.llm, hybrid.knowledge, hybrid.temperature) == (llm.llm, True, 0.1)
+    assert not llm.knowledge

@@ -39,13 +39,22 @@ def models(overrides: Mapping[str, Any]) -> dict[str, Model]:
     known = {f.name for f in fields(Model)} - {"name"}
     found = {}
     for name in {**shipped, **overrides}:
-        entry = {**shipped.get(name, {}), **overrides.get(name, {})}
+        own = {**shipped.get(name, {}), **overrides.get(name, {})}
+        entry = {**_of_llm(name, shipped, overrides), **own}
         for key in entry:
             if key not in known:
                 hint = nearest(key, dict.fromkeys(known))
                 raise SettingsError(f"model {name!r} has an unknown key {key!r}{hint}")
         found[name] = _model(name, entry)
     return found | _hybrids(found)
+
+
+def _of_llm(name: str, shipped: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table of `NAME+knowledge` need not say, for NAME says it."""
+    llm = name.removesuffix(_HYBRID)
+    if llm == name or llm not in {**shipped, **overrides}:
+        return {}
+    return {**shipped.get(llm, {}), **overrides.get(llm, {}), "knowledge": True}
 
 
 def _hybrids(found: Mapping[str, Model]) -> dict[str, Model]:
