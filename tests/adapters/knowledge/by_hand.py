@@ -31,7 +31,7 @@ SHARES = {
 }
 RATES = ["very_rare", "rare", "uncommon", "common", "very_common"]
 NOT_COMMON, CLASS_STEP, RAREST = -4.0, 0.5, 0.003
-MISS, DENIED, ABSENT, STEP, FLOOR = -1.0, -3.0, 0.2, 0.2, 0.1
+MISS, DENIED, ABSENT, ABSENT_RARE, STEP, FLOOR = -1.0, -3.0, 0.2, 0.05, 0.2, 0.1
 
 
 class ByHand:
@@ -71,7 +71,8 @@ class ByHand:
         """Likelihood ratio of a finding that was looked for and is not there."""
         share = min(0.95, self._share(self._diseases.index(ids), term))
         usual = min(0.95, self._background(term, setting))
-        return float(((1 - share) / (1 - usual)) ** ABSENT)
+        weight = ABSENT_RARE if setting == "genetics" else ABSENT
+        return float(((1 - share) / (1 - usual)) ** weight)
 
     def _share(self, disease: int, term: str) -> float:
         said = self._shares[disease]

@@ -55,6 +55,22 @@ async def test_a_classical_case_is_recognised_from_its_text(engine: KnowledgeEng
     assert outcome.further_questions
 
 
+@pytest.mark.parametrize("case", ["Feels unwell.", "He has been feeling unwell for three days."])
+async def test_words_that_say_nothing_of_a_disease_do_not_make_one_likely(
+    engine: KnowledgeEngine, case: str
+) -> None:
+    answer = await engine.ask(Request(model_name="knowledge", case=case), 10.0)
+    assert isinstance(answer.outcome, Declined)
+
+
+async def test_ordinary_complaints_are_given_ordinary_diseases(engine: KnowledgeEngine) -> None:
+    case = "Fever and cough for three days in a 30 year old man."
+    outcome = answered(await engine.ask(Request(model_name="knowledge", case=case), 10.0))
+    assert {"Influenza", "Viral pneumonia"} <= {found.name for found in outcome.diagnoses}
+    # "Three day measles" is not meant by three days.
+    assert "Rubella" not in [found.name for found in outcome.diagnoses[:3]]
+
+
 async def test_a_coded_case_needs_no_text(engine: KnowledgeEngine) -> None:
     outcome = answered(await engine.ask(CODED, 10.0))
     first = outcome.diagnoses[0]
@@ -195,7 +211,7 @@ async def test_common_disease_leads_in_primary_care_and_says_who_wrote_it(
 
 async def test_the_setting_decides_between_common_and_rare(engine: KnowledgeEngine) -> None:
     asked = [
-        (await engine.ask(replace(MALARIA, setting=setting), 10.0)).outcome
+        (await engine.ask(replace(MALARIA, setting=setting, top_differential=20), 10.0)).outcome
         for setting in (Setting.PRIMARY_CARE, Setting.GENETICS)
     ]
     known = []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.knowledge_files import write_all, write_xrefs
+from tests.adapters.knowledge.conftest import FOCAL, RASH, SEIZURE
+from tests.knowledge_files import write_all, write_texts, write_xrefs
 
 from ddx.adapters.knowledge.external.library import Library
+from ddx.adapters.knowledge.external.mined import SHARE
 from ddx.adapters.knowledge.merge import merge
-from ddx.adapters.knowledge.model import Profile
+from ddx.adapters.knowledge.model import Annotation, Ontology, Profile
 
 OMIM = Profile(id="OMIM:154700", name="MARFAN SYNDROME; MFS")
 ORPHA = Profile(id="ORPHA:558", name="Marfan's disease")
@@ -87,3 +90,54 @@ def test_without_files_nothing_changes() -> None:
     assert library.widened((OMIM, ORPHA)) == (OMIM, ORPHA)
     assert library.same((OMIM, ORPHA)) == {}
     assert library.texts_of(merge((OMIM,))[0]) == ()
+
+
+def test_findings_that_texts_name_are_annotations_with_their_source(
+    folder: Path, ontology: Ontology
+) -> None:
+    write_texts(
+        folder,
+        {
+            "id": "MONDO:0007947",
+            "name": "Marfan syndrome",
+            "ordo": "A seizure is usual, but there is no fever. Relatives may have a rash.",
+            "doid": "A disease with focal seizures.",
+        },
+    )
+    annotated = replace(OMIM, annotations=(Annotation(term=FOCAL, frequency=0.9),))
+    library = read(folder)
+    first, *further = library.described(library.widened((annotated,)), ontology)
+
+    assert first.annotations == (
+        Annotation(term=FOCAL, frequency=0.9),
+        Annotation(term=SEIZURE, frequency=SHARE, reference="a text of Orphanet"),
+    )
+    assert not further
+
+
+def test_a_disease_that_only_texts_describe_can_be_listed(folder: Path, ontology: Ontology) -> None:
+    write_texts(
+        folder, {"id": "MONDO:0000001", "name": "blue fever", "medquad": "It begins with a rash."}
+    )
+    library = read(folder)
+    known, new = library.described(library.widened((OTHER,)), ontology)
+
+    assert known == OTHER
+    assert (new.id, new.name) == ("MONDO:0000001", "Blue fever")
+    assert new.codes == (("OMIM:1", "blue fever"),)
+    assert [one.term for one in new.annotations] == [RASH]
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "text"),
+    [
+        ("MONDO:0000001", "blue fever stage II", "It begins with a rash."),
+        ("NCIT:C1", "blue fever", "It begins with a rash."),
+        ("MONDO:0000001", "blue fever", "Nothing is known about it."),
+    ],
+)
+def test_a_state_of_a_disease_or_one_without_findings_is_not_listed(
+    folder: Path, ontology: Ontology, id: str, name: str, text: str
+) -> None:
+    write_texts(folder, {"id": id, "name": name, "doid": text})
+    assert read(folder).described((OTHER,), ontology) == (OTHER,)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ddx.adapters.knowledge.case import Case, Finding
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.ranking import Ranker
-from ddx.adapters.knowledge.signal import K1, B, TextSignal, word_arrays
+from ddx.adapters.knowledge.signal import HALF, K1, B, TextSignal, word_arrays
 from ddx.core.record import Setting
 
 DOCUMENTS = [
@@ -36,10 +36,10 @@ def test_a_words_weight_is_bm25s() -> None:
     row = vocabulary.index("zebra")
     at = slice(*arrays["text_ptr"][row : row + 2])
 
-    lengths = [5, 2, 1, 1, 1, 0]
+    lengths = [4, 2, 1, 1, 1, 0]  # "and" tells nothing of a disease
     often, mean = 2, sum(lengths) / 6
     rare = math.log(1 + (6 - 1 + 0.5) / (1 + 0.5))
-    expected = rare * often * (K1 + 1) / (often + K1 * (1 - B + B * 5 / mean))
+    expected = rare * often * (K1 + 1) / (often + K1 * (1 - B + B * 4 / mean))
 
     assert arrays["text_document"][at].tolist() == [0]
     assert arrays["text_weight"][at].tolist() == pytest.approx([expected], rel=1e-6)
@@ -66,10 +66,18 @@ def test_the_disease_of_the_cases_words_stands_out() -> None:
     assert standing is not None
     assert standing.argmax() == 0
     assert standing.mean() == pytest.approx(0, abs=1e-6)
-    assert standing.std() == pytest.approx(1, rel=1e-5)
+    assert standing.std() == pytest.approx(1 / (1 + HALF), rel=1e-5)
 
 
-@pytest.mark.parametrize("text", ["", "?!", "unheard of words"])
+def test_of_more_words_more_is_believed() -> None:
+    every = [["zebra stripes hooves"], ["horse"], ["teapots"], ["kettles"], ["spoons"], []]
+    few, many = (signal(every).standing(text) for text in ("zebra", "zebra with stripes"))
+    assert few is not None
+    assert many is not None
+    assert few.std() < many.std()
+
+
+@pytest.mark.parametrize("text", ["", "?!", "unheard of words", "Two days ago he felt unwell."])
 def test_words_that_no_disease_has_say_nothing(text: str) -> None:
     assert signal(DOCUMENTS).standing(text) is None
 

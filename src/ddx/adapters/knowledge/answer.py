@@ -18,8 +18,8 @@ RAW_LENGTH = 50
 SPECIFIC = 4.6
 """Information in nats: at most one disease in a hundred is described with the finding."""
 CONVINCING = 0.02
-"""Probability below which the best candidate is not shown. Of 134 such development cases one had
-the truth in the first place and four among the first ten (bench.calibration)."""
+"""Probability below which the best candidate is not shown. Of 101 such development cases one had
+the truth in the first place and three among the first ten (bench.calibration)."""
 
 _ASK = (
     "What are the main complaints, and since when?",

@@ -95,7 +95,8 @@ def _save(folder: Path, key: str, index: Index) -> None:
     text = np.frombuffer(_dump(index.strings), np.uint8)
     write_whole(
         folder / f"{key}.npz",
-        lambda file: np.savez_compressed(file, **{**index.arrays, _STRINGS: text}),
+        # Not compressed: undoing it would be a fifth of a start.
+        lambda file: np.savez(file, **{**index.arrays, _STRINGS: text}),
     )
     manifest = {"version": index.version, "digest": index.digest}
     write_whole(folder / f"{key}.json", lambda file: file.write(json.dumps(manifest).encode()))

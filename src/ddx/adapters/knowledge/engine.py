@@ -98,12 +98,16 @@ class KnowledgeEngine:
             ontology = read_obo(sources.obo)
             pack = load_pack(COMMON, ontology)
             library = Library.read(shelf.files if shelf else {})
-            profiles = library.widened(
-                (*read_hpoa(sources.hpoa), *pack.profiles(), *library.ddxplus.profiles)
+            extended = library.extend(pack.extend(ontology))
+            profiles = library.described(
+                library.widened(
+                    (*read_hpoa(sources.hpoa), *pack.profiles(), *library.ddxplus.profiles)
+                ),
+                extended,
             )
             diseases = merge(profiles, library.same(profiles))
             arrays, strings = build(
-                library.extend(pack.extend(ontology)),
+                extended,
                 diseases,
                 library.texts_of,
                 library.other_texts(diseases),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +43,20 @@ class Explainer:
     def diagnoses(self, case: Case, request: Request, ranking: Ranking) -> tuple[Diagnosis, ...]:
         """Return the entries of the first diseases, as many as were asked for."""
         ledger = Ledger(self._ranker, [item.term for item in case.present], request.setting)
+        mentioned = self._mentioned(case)
         return tuple(
-            self._diagnosis(case, request, ledger.of(disease), ranking, disease)
+            self._diagnosis(case, request, ledger.of(disease), ranking, mentioned, disease)
             for disease in ranking.order[: request.top_differential].tolist()
         )
 
     def _diagnosis(
-        self, case: Case, request: Request, account: Account, ranking: Ranking, disease: int
+        self,
+        case: Case,
+        request: Request,
+        account: Account,
+        ranking: Ranking,
+        mentioned: Any,
+        disease: int,
     ) -> Diagnosis:
         weighed = self._weigh(case, request.case, account)
         probability = float(ranking.probabilities[disease])
@@ -61,7 +69,7 @@ class Explainer:
             supporting=tuple(weighed.supporting),
             contradicting=tuple(weighed.contradicting),
             clinical_relevance=self._relevance(case, weighed, disease),
-            lack_of_fit=self._lack_of_fit(case, weighed, disease),
+            lack_of_fit=self._lack_of_fit(weighed, mentioned, disease),
             urgency=care.get("urgency"),
             next_steps=tuple(care.get("next_steps", ())),
         )
@@ -119,35 +127,34 @@ class Explainer:
         flags = f" Red flags: {_and(list(care['red_flags']))}." if care["red_flags"] else ""
         return f"{flags} {care['label']}"
 
-    def _lack_of_fit(self, case: Case, weighed: _Weighed, disease: int) -> str:
+    def _lack_of_fit(self, weighed: _Weighed, mentioned: Any, disease: int) -> str:
         sentences = []
         if weighed.unexplained:
             sentences.append(f"It does not explain {_and(weighed.unexplained[:_NAMED])}.")
         if weighed.contradicting:
             against = [item.finding for item in weighed.contradicting[:_NAMED]]
             sentences.append(f"Against it: {_and(against)}.")
-        if missing := self._typical_unmentioned(case, disease):
+        if missing := self._typical_unmentioned(mentioned, disease):
             sentences.append(f"Typical, but not mentioned: {_and(missing)}.")
         return " ".join(sentences)
 
-    def _typical_unmentioned(self, case: Case, disease: int) -> list[str]:
+    def _mentioned(self, case: Case) -> Any:
+        """Whether each finding is told by the case, in another's words or by a denial above it."""
+        index = self._index
+        told = np.zeros(index.n_terms, np.bool_)
+        for finding in case.present + case.absent:
+            told[index.ancestors(finding.term)[0]] = True
+        for finding in case.absent:
+            told[index.descendants(finding.term)] = True
+        return told
+
+    def _typical_unmentioned(self, mentioned: Any, disease: int) -> list[str]:
         arrays, index = self._index.arrays, self._index
-        said = [index.ancestors(finding.term)[0] for finding in case.present + case.absent]
-        mentioned = set(np.concatenate(said).tolist())
-        absent = {finding.term for finding in case.absent}
         stretch = index.annotations(disease)
-        typical = [
-            (-float(arrays["information"][term]), term)
-            for term, share in zip(
-                arrays["ann_term"][stretch].tolist(),
-                arrays["ann_p"][stretch].tolist(),
-                strict=True,
-            )
-            if share >= TYPICAL
-            and term not in mentioned
-            and absent.isdisjoint(index.ancestors(term)[0].tolist())
-        ]
-        return [_lower(index.term_name(term)) for _, term in sorted(typical)[:3]]
+        terms = arrays["ann_term"][stretch]
+        typical = terms[(arrays["ann_p"][stretch] >= TYPICAL) & ~mentioned[terms]]
+        telling = np.argsort(-arrays["information"][typical], kind="stable")[:3]
+        return [_lower(index.term_name(term)) for term in typical[telling].tolist()]
 
 
 def _with_basis(name: str, code: str | None, basis: Basis | None) -> str:

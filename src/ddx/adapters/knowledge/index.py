@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,19 +51,7 @@ class Index:
     @cached_property
     def phrases(self) -> Phrases:
         """The names of the terms."""
-        return Phrases(
-            vocabulary={word: at for at, word in enumerate(self.strings["vocabulary"])},
-            pointers=self.arrays["phrase_ptr"],
-            tokens=self.arrays["phrase_token"],
-            sizes=np.diff(self.arrays["phrase_ptr"]),
-            word_pointers=self.arrays["word_ptr"].tolist(),
-            word_phrases=self.arrays["word_phrase"],
-            terms=self.arrays["phrase_term"],
-            ranks=self.arrays["phrase_rank"],
-            joined=self.arrays["phrase_joined"],
-            denying=self.arrays["phrase_denying"],
-            capitals=self.arrays["phrase_capitals"],
-        )
+        return Phrases.of(self.arrays, self.strings["vocabulary"])
 
     def term_id(self, term: int) -> str:
         """Return the HPO id of a row."""
@@ -134,11 +122,20 @@ class Index:
         return self.arrays["anc_term"][places], starts
 
     def profile(self, disease: int) -> Any:
-        """P(finding | disease) of every finding, by row; the same as `probability`."""
+        """P(finding | disease) of every finding, by row; the same as `probability`. Read-only."""
+        return self._profiles(disease)
+
+    @cached_property
+    def _profiles(self) -> Callable[[int], Any]:
+        # The first diseases of an answer are asked for several times; 100 are 8 MB.
+        return lru_cache(maxsize=100)(self._profile)
+
+    def _profile(self, disease: int) -> Any:
         above, starts = self.above_annotations(disease)
         said = np.repeat(self.arrays["ann_p"][self.annotations(disease)], np.diff(starts))
         shares = np.zeros(self.n_terms, np.float32)
         # The highest is written last.
         order = np.argsort(said, kind="stable")
         shares[above[order]] = said[order]
+        shares.flags.writeable = False
         return shares

@@ -78,7 +78,7 @@ class Ledger:
         """Return what the absence of a finding says of a disease that has it in that share."""
         return Entry(
             ratio=math.exp(self._ranker.absent_ratio(term, disease, self._setting)),
-            basis=self._basis(term, share, self._ranker.weights.absent),
+            basis=self._basis(term, share, self._ranker.absent_weight(self._setting)),
             source=next(Ledger(self._ranker, [term], self._setting).sources(disease)),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,23 @@ class Phrases:
     """It holds a 'no': its words stand side by side, or it would be another's denial."""
     capitals: Any
     """An abbreviation: only in capitals."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any], vocabulary: Sequence[str]) -> Phrases:
+        """Return the phrases that `phrase_arrays` made."""
+        return cls(
+            vocabulary={word: at for at, word in enumerate(vocabulary)},
+            pointers=arrays["phrase_ptr"],
+            tokens=arrays["phrase_token"],
+            sizes=np.diff(arrays["phrase_ptr"]),
+            word_pointers=arrays["word_ptr"].tolist(),
+            word_phrases=arrays["word_phrase"],
+            terms=arrays["phrase_term"],
+            ranks=arrays["phrase_rank"],
+            joined=arrays["phrase_joined"],
+            denying=arrays["phrase_denying"],
+            capitals=arrays["phrase_capitals"],
+        )
 
     def find(self, text: str, found: Sequence[Word]) -> list[Match]:
         """Return every match, overlapping ones included; `found` are the text's words."""

@@ -38,22 +38,26 @@ class Weights:
     """Log likelihood ratio of a finding that nothing in the disease explains."""
     denied: float = -3.0
     """The same where a source says that the finding is not part of the disease."""
-    absent: float = 0.2
-    """Weight of what was looked for and is absent: a feature can still come."""
-    covered: float = 0.5
-    """Weight of the mean information of the disease's findings that the case covers."""
+    absent: float = 0.05
+    """Weight of what was looked for and is absent. Little: a feature can still come, and what
+    published cases of rare disease deny is what others with the same disease have."""
+    absent_common: float = 0.2
+    """The same where common disease is seen: there a denial is an answer to a question."""
+    covered: float = 2.0
+    """Log odds for each finding of the case, were all that the disease is described with
+    covered by the case. Information that is covered in part counts in part."""
     rarest: float = 0.003
     """Least share of patients taken to have a finding, where common disease is seen: what one
     condition alone is described with happens to others too."""
-    text: float = 5.0
+    text: float = 4.0
     """Log odds for each standard deviation by which the words of a disease fit the case's
     better than the mean does, where texts of diseases were added. This and the next were chosen
     on the development cases in prose."""
-    text_common: float = 3.0
-    """The same where common disease is seen, for the texts are about rare disease. With 1, 3 and
-    5 the first place was right in 26.6, 22.9 and 21.1 % of 703 cases of common disease, and the
-    first ten in 32.2, 37.9 and 39.5 % of 177 of rare disease."""
-    text_names: float = 1.0
+    text_common: float = 2.5
+    """The same where common disease is seen, for most texts are about rare disease. With 1, 2
+    and 4 the first place was right in 30, 27 and 25 % of 703 cases of common disease, and the
+    first ten in 40, 42 and 43 % of 177 of rare disease."""
+    text_names: float = 1.25
     """The same where only names of diseases and of their findings are there to compare with."""
     rates: RateWeights = field(default_factory=RateWeights)
 
@@ -98,10 +102,14 @@ class Ranker:
         said = np.where(arrays["ann_excluded"], 0.0, arrays["ann_p"]).astype(np.float32)
         owners = np.repeat(np.arange(index.n_diseases), np.diff(arrays["ann_ptr"]))
         self._said = said
+        # As the type that numpy indexes with: the other way it converts them in each request.
+        self._terms = arrays["ann_term"].astype(np.intp)
         self._denying = _by_term(
             arrays["ann_term"][arrays["ann_excluded"]], owners[arrays["ann_excluded"]]
         )
         self._described = np.bincount(owners, said, index.n_diseases)
+        worth = said * arrays["information"][arrays["ann_term"]]
+        self._worth = np.maximum(np.bincount(owners, worth, index.n_diseases), 1.0)
         self._owning = np.flatnonzero(np.diff(arrays["ann_ptr"]))
         self._first = arrays["ann_ptr"][self._owning]
         self._settings = {setting: self._setting(setting) for setting in Setting}
@@ -124,7 +132,7 @@ class Ranker:
         for term in absent:
             scores += self._absent(term, setting)
         if present:
-            scores += self.weights.covered * self._covered(present)
+            scores += self.weights.covered * len(present) * self._covered(present)
         if standing is not None:
             scores += self._weight_of_words(setting) * standing
         scores = np.where(self._described > 0, scores, -np.inf)
@@ -145,6 +153,11 @@ class Ranker:
     def absent_ratio(self, term: int, disease: int, setting: Setting = Setting.GENETICS) -> float:
         """Log likelihood ratio that an absent finding gives a disease."""
         return float(self._absent(term, setting)[disease])
+
+    def absent_weight(self, setting: Setting) -> float:
+        """Part of a log likelihood ratio that the absence of a finding is given."""
+        rare = setting is Setting.GENETICS
+        return self.weights.absent if rare else self.weights.absent_common
 
     def background(self, setting: Setting) -> Any:
         """Share of those who come to a setting that have each finding, by row."""
@@ -219,21 +232,21 @@ class Ranker:
         column = self.index.column(term)
         background = min(float(self._settings[setting].background[term]), 0.95)
         scores[column.diseases] = np.log1p(-np.minimum(column.probabilities, 0.95))
-        return self.weights.absent * (scores - np.log1p(-background))
+        return self.absent_weight(setting) * (scores - np.log1p(-background))
 
     def _covered(self, present: Sequence[int]) -> Any:
-        """Mean information, in nats, of each disease's findings as far as the case has them."""
-        arrays = self.index.arrays
-        information = arrays["information"]
+        """Share of the information in each disease's findings that the case has, in [0, 1]."""
+        information = self.index.arrays["information"]
         marked = np.unique(np.concatenate([self.index.ancestors(term)[0] for term in present]))
         best = np.zeros(self.index.n_terms, np.float32)
         # What says more is written later, over what says less.
         for term in marked[np.argsort(information[marked], kind="stable")].tolist():
             best[self.index.descendants(term)] = information[term]
-        covered = best[arrays["ann_term"]] * self._said
+        covered = best.take(self._terms)
+        covered *= self._said
         sums = np.zeros(self.index.n_diseases)
         sums[self._owning] = np.add.reduceat(covered, self._first)
-        return sums / np.maximum(self._described, 1.0)
+        return sums / self._worth
 
 
 def _best(scores: Any) -> Any:

@@ -14,12 +14,27 @@ from typing import Any
 import numpy as np
 
 from ddx.adapters.knowledge.index import Index
-from ddx.adapters.knowledge.words import words
+from ddx.adapters.knowledge.words import stem, words
 
 K1 = 1.2
 B = 0.75
 COMMON = 0.2
 """Words that more than this share of the documents have say nothing, and would cost most."""
+
+HALF = 20
+"""With so many words that say something, half of their weight counts: of the few words of a short
+case, one that happens to stand in the text about a disease would outweigh its findings."""
+_TELLING = """
+one two three four five six seven eight nine ten first second third hour day week month year
+old age ago last since now then today yesterday time often man woman male female boy girl
+child baby he she his her him they them their patient person people feel feels felt feeling
+unwell well good bad very some any more most also has have had been was were is are be being
+with without and or of the a an in on at to for from by as that this which who it its not no
+there come comes came present presents presented presenting complain complains complaint
+history report reports reported
+"""
+_NOTHING = frozenset(map(stem, _TELLING.split()))
+"""Words of time, of number and of telling: they say nothing of a disease."""
 
 
 def word_arrays(
@@ -68,21 +83,29 @@ class TextSignal:
         self._rows = {word: row for row, word in enumerate(index.strings["text_words"])}
 
     def standing(self, text: str) -> Any | None:
-        """Return how far above the mean each disease stands, in standard deviations.
+        """Return how far above the mean each disease stands, in standard deviations, the less the
+        fewer words there are.
 
         None where no word of the text says anything.
         """
         arrays = self._index.arrays
         scores = np.zeros(self._index.n_diseases, np.float32)
+        said = 0
         for word in set(_stems([text])):
             row = self._rows.get(word)
             if row is not None:
+                said += 1
                 stretch = slice(*arrays["text_ptr"][row : row + 2])
                 # A word has one posting in each document: nothing is added twice here.
                 scores[arrays["text_document"][stretch]] += arrays["text_weight"][stretch]
         spread = float(scores.std())
-        return (scores - scores.mean()) / spread if spread else None
+        return (scores - scores.mean()) * (said / (said + HALF) / spread) if spread else None
 
 
 def _stems(texts: Iterable[str]) -> list[str]:
-    return [word.stem for text in texts for word in words(text)]
+    return [
+        word.stem
+        for text in texts
+        for word in words(text)
+        if word.stem not in _NOTHING and not word.stem.isdigit()
+    ]

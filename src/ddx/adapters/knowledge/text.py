@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ddx.adapters.knowledge.case import Case, Finding, combine
-from ddx.adapters.knowledge.context import Said, Scope, scopes
 from ddx.adapters.knowledge.index import Index
 from ddx.adapters.knowledge.measures import measures
+from ddx.adapters.knowledge.mentions import mentions
 from ddx.adapters.knowledge.patient import age_of, sex_of
-from ddx.adapters.knowledge.phrases import Match, longest
 from ddx.adapters.knowledge.questionnaire import answers
-from ddx.adapters.knowledge.words import words
 
 
 def read_text(index: Index, text: str) -> Case:
@@ -21,7 +19,10 @@ def read_text(index: Index, text: str) -> Case:
     """
     age = age_of(text)
     asked = list(answers(index.strings["asked"], index.rows, text))
-    named = list(_named(index, text))
+    named = [
+        (Finding(term=match.term, start=match.start, end=match.end), there)
+        for match, there in mentions(index.phrases, text)
+    ]
     numbers = [
         (Finding(term=index.rows[found.term], start=found.start, end=found.end), found.present)
         for found in measures(text, age)
@@ -40,26 +41,6 @@ def read_text(index: Index, text: str) -> Case:
     return combine(index, found)
 
 
-def _named(index: Index, text: str) -> Iterator[tuple[Finding, bool]]:
-    around = scopes(text)
-    for match in longest(index.phrases.find(text, words(text))):
-        said = _said(match, around)
-        if said is None or said is Said.ABSENT:
-            finding = Finding(term=match.term, start=match.start, end=match.end)
-            yield finding, said is None
-
-
 def _within(finding: Finding, taken: Sequence[tuple[int, int]]) -> bool:
     start = finding.start or 0
     return any(begin <= start < end for begin, end in taken)
-
-
-def _said(match: Match, around: list[Scope]) -> Said | None:
-    """Return what the text around a match says of it; None: the patient has it."""
-    inside = {
-        scope.said for scope in around if scope.start <= match.start and match.end <= scope.end
-    }
-    for said in (Said.RELATIVE, Said.POSSIBLE, Said.ABSENT):
-        if said in inside:
-            return said
-    return None

@@ -35,18 +35,20 @@ class Texts:
 
     of_id: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Id -> its texts."""
+    described: tuple[Described, ...] = ()
+    """The same where they are sentences, source by source."""
 
     @classmethod
     def read(cls, files: Mapping[str, Path]) -> Texts:
         """Read those of the files that are there."""
         found: dict[str, list[str]] = defaultdict(list)
-        if TEXTS in files:
-            for one in read_texts(files[TEXTS]):
-                found[one.id] += one.texts.values()
+        described = read_texts(files[TEXTS]) if TEXTS in files else []
+        for one in described:
+            found[one.id] += one.texts.values()
         if SYMPTOMS in files:
             for id, symptoms in read_symptoms(files[SYMPTOMS]).items():
                 found[id] += symptoms
-        return cls({id: tuple(said) for id, said in found.items()})
+        return cls({id: tuple(said) for id, said in found.items()}, tuple(described))
 
 
 def read_texts(path: Path) -> list[Described]:
