@@ -48,6 +48,14 @@ def test_a_default_is_overridden_by_the_file_and_that_by_the_environment(tmp_pat
         ("[prompts.7]\nname = 'x'", {}, "name and text"),
         ("instance = '../x'", {}, "letters"),
         ("port = ", {}, "not valid TOML"),
+        ("[models.knowledge]\nfallback = 'gemini'", {}, "did you mean"),
+        ("[models.knowledge]\nfallback = 'knowledge'", {}, "another model"),
+        ("[models.knowledge]\nmax_concurrency = 0", {}, "max_concurrency"),
+        ("[models.knowledge]\ncall_timeout_s = 'x'", {}, "call_timeout_s"),
+        ("prices = 1", {}, "must be tables"),
+        ("[prices.'a/b']\ninput = 1.0", {}, "needs input and output"),
+        ("[prices.'a/b']\ninput = 1\noutput = 2\ncahced = 3", {}, "did you mean cached?"),
+        ("[prices.'a/b']\ninput = -1\noutput = 2", {}, "from 0 on"),
     ],
 )
 def test_what_cannot_work_is_refused_with_advice(
@@ -55,6 +63,54 @@ def test_what_cannot_work_is_refused_with_advice(
 ) -> None:
     with pytest.raises(SettingsError, match=re.escape(advice)):
         loaded(tmp_path, toml, **env)
+
+
+MINE = "[models.mine]\nengine = 'dspy'\nllm = 'openai/x'\n"
+
+
+def test_a_key_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("from the file\n")
+    toml = MINE + "api_key_env = 'MY_KEY'\napi_key_file = 'key.txt'"
+    plain, named = loaded(tmp_path, toml), loaded(tmp_path, toml, MY_KEY="from the environment")
+    assert plain.api_key(plain.models["mine"]) == "from the file"
+    assert named.api_key(named.models["mine"]) == "from the environment"
+    assert "from the file" not in repr(plain)
+
+
+def test_a_file_that_is_not_there_holds_no_key(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, MINE + "api_key_file = 'no.txt'")
+    model = settings.models["mine"]
+    assert model.needs_key
+    assert settings.api_key(model) is None
+    assert model.key_places == "in the file no.txt"
+
+
+def test_a_key_comes_from_the_keyring(tmp_path: Path) -> None:
+    import keyring
+    from keyring.backend import KeyringBackend
+
+    class Ring(KeyringBackend):  # type: ignore[misc]
+        priority = 1.0
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return "from the keyring" if (service, username) == ("ddx", "openai") else None
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    try:
+        settings = loaded(tmp_path, MINE + "api_key_keyring = 'ddx/openai'")
+        assert settings.api_key(settings.models["mine"]) == "from the keyring"
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_a_price_that_the_user_knows_is_taken(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, "[prices.'openai/x']\ninput = 1\noutput = 2.5")
+    price = settings.prices["openai/x"]
+    assert (price.input, price.output, price.cached) == (1.0, 2.5, None)
 
 
 def test_relative_paths_start_at_the_settings_folder(

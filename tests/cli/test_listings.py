@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.adapters.dspy_engine.stub import Says, provider
 
 from ddx.cli import run
 from ddx.cli.exits import EXIT_CODE
@@ -39,7 +40,7 @@ def test_a_model_without_its_key_says_which_variable_is_missing(
     monkeypatch.setenv("GEMINI_API_KEY", "k")
     after = _models(capsys)["gemini-2.0-flash"]
 
-    assert (before["answers_now"], before["why_not"]) == (False, "GEMINI_API_KEY is not set")
+    assert (before["answers_now"], before["why_not"]) == (False, "no key in GEMINI_API_KEY")
     assert (after["answers_now"], after["why_not"]) == (True, None)
 
 
@@ -69,7 +70,7 @@ def test_each_llm_is_listed_with_its_hybrid_which_needs_the_same_key(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     found = _models(capsys)
-    assert found["gemini-2.0-flash+knowledge"]["why_not"] == "GEMINI_API_KEY is not set"
+    assert found["gemini-2.0-flash+knowledge"]["why_not"] == "no key in GEMINI_API_KEY"
     assert found["gpt-4o+knowledge"]["answers_now"] is True
     assert "knowledge+knowledge" not in found
 
@@ -118,3 +119,24 @@ def test_config_names_the_origin_of_each_value_and_masks_passwords(
     assert found["db_uri"] == ("postgresql://u:********@h/d", "mlflow_server_config.py")
     assert run(["config"]) == 0
     assert "s3cret" not in capsys.readouterr().out
+
+
+def test_each_model_that_could_answer_is_asked(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with provider() as stub:
+        (home / "ddx.toml").write_text(
+            f"[models.good]\nengine = 'dspy'\nllm = 'openai/good'\napi_base = '{stub.url}'\n"
+            f"[models.bad]\nengine = 'dspy'\nllm = 'openai/bad'\napi_base = '{stub.url}'\n"
+            "attempts = 1\n[prices.'openai/good']\ninput = 1\noutput = 1\n"
+        )
+        stub.decide = lambda body: Says(status=500) if body["model"] == "bad" else Says()
+        assert run(["models", "--check", "--json"]) == 1
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+
+    assert found["knowledge"]["ok"] is True
+    assert (found["good"]["ok"], found["good"]["model_answered"]) == (True, "stub-1")
+    assert found["good"]["cost_usd"] == pytest.approx(120 / 1e6)
+    assert found["bad"]["ok"] is False
+    assert "HTTP 500" in found["bad"]["why_not"]
+    assert "gemini-2.0-flash" not in found

@@ -9,6 +9,7 @@ from ddx.settings.places import check_address
 from ddx.settings.words import nearest
 
 if TYPE_CHECKING:
+    from ddx.core.registry import Model
     from ddx.settings.values import Settings
 
 
@@ -31,6 +32,7 @@ def check(settings: Settings) -> None:
     for model in settings.models.values():
         if model.prompt is not None and model.prompt not in settings.prompts:
             raise SettingsError(f"model {model.name!r}: there is no prompt {model.prompt}")
+        _check_fallback(settings, model)
     if settings.home.is_relative_to(settings.data.resolve()):
         raise SettingsError(
             f"data_dir must be a folder of its own: {settings.data} holds the project"
@@ -39,6 +41,19 @@ def check(settings: Settings) -> None:
         check_address(settings.tracking_uri, "tracking_uri")
     if not settings.instance.replace("-", "").replace("_", "").isalnum():
         raise SettingsError("instance must be letters, digits, - and _")
+
+
+def _check_fallback(settings: Settings, model: Model) -> None:
+    if model.fallback is None:
+        return
+    second = settings.models.get(model.fallback)
+    if second is None:
+        hint = nearest(model.fallback, settings.models)
+        raise SettingsError(f"model {model.name!r}: fallback {model.fallback!r} is no model{hint}")
+    if second.name == model.name or second.fallback is not None:
+        raise SettingsError(
+            f"model {model.name!r}: its fallback must be another model that has none itself"
+        )
 
 
 def _check_ports(settings: Settings) -> None:

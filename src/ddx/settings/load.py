@@ -16,6 +16,7 @@ from ddx.settings.places import (
     absolute_db,
     read_mlflow_config,
 )
+from ddx.settings.prices import prices
 from ddx.settings.registry import models, prompts
 from ddx.settings.values import Settings, settable
 from ddx.settings.words import nearest, typed
@@ -31,6 +32,7 @@ def load(environment: Mapping[str, str] | None = None, home: Path | None = None)
     table = _read_toml(toml_path) if toml_path.is_file() else {}
     models_table = table.pop("models", {})
     prompts_table = table.pop("prompts", {})
+    prices_table = table.pop("prices", {})
     values, origins = _scalars(table, env)
     db_uri, artifacts_path = "sqlite:///mlflow_data/mlflow.db", "mlflow_data/artifacts"
     if mlflow_path.is_file():
@@ -45,6 +47,7 @@ def load(environment: Mapping[str, str] | None = None, home: Path | None = None)
         artifacts_path=absolute_artifacts(artifacts_path, root),
         models=models(models_table),
         prompts=prompts(prompts_table),
+        prices=prices(prices_table),
         origins=origins,
         environment=env,
     )

@@ -20,6 +20,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "top_k": (1, 1_000_000),
     "timeout_s": (0.1, 3600),
     "attempts": (1, 10),
+    "repairs": (0, 9),
+    "call_timeout_s": (0.1, 3600),
+    "max_concurrency": (1, 10_000),
 }
 
 

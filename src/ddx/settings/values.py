@@ -7,7 +7,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ddx.core.prices import Price
 from ddx.core.registry import Model, PromptConfig
+from ddx.settings.keys import api_key
 from ddx.settings.places import mask_uri
 
 
@@ -79,6 +81,8 @@ class Settings:
     """MLflow's artifact root: an absolute path or an object-store URI."""
     models: Mapping[str, Model] = field(default_factory=dict)
     prompts: Mapping[int, PromptConfig] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Of models as called, before those that the program carries."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -101,7 +105,7 @@ class Settings:
 
     def api_key(self, model: Model) -> str | None:
         """Return the model's key, or None where it needs none or has none."""
-        return self.environment.get(model.api_key_env or "") or None
+        return api_key(model, self.environment, self.home)
 
     def shown(self) -> list[tuple[str, Any, str]]:
         """Return (name, value, origin) of each setting, secrets masked, for people."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddx import __version__
 from ddx.adapters import logs
@@ -17,11 +17,15 @@ from ddx.errors import JournalInUse, MissingExtra
 from ddx.ports import AdvisedEngine, Engine, Journal, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
 from ddx.services.batch import Batches
+from ddx.services.fallback import FallbackEngine
 from ddx.services.hybrid import HybridEngine
 from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 from ddx.wiring.knowledge import CurrentKnowledge
+
+if TYPE_CHECKING:
+    from ddx.adapters.dspy_engine import Gate
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -34,7 +38,7 @@ def registry(settings: Settings) -> Registry:
     return Registry(
         models=settings.models,
         prompts=settings.prompts,
-        has_key=lambda model: not model.api_key_env or settings.api_key(model) is not None,
+        has_key=lambda model: not model.needs_key or settings.api_key(model) is not None,
         bench_models=settings.bench_models,
     )
 
@@ -120,6 +124,7 @@ class Engines:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._made: dict[str, Engine] = {}
+        self._gates: dict[str, Gate] = {}
         self._knowledge = CurrentKnowledge(settings)
 
     def engine_of(self, model: Model) -> Engine:
@@ -149,6 +154,13 @@ class Engines:
         self._knowledge.follow(stopped)
 
     def _make(self, model: Model) -> Engine:
+        first = self._alone(model)
+        if model.fallback is None:
+            return first
+        second = self._settings.models[model.fallback]
+        return FallbackEngine(first, self.engine_of(second), second.name)
+
+    def _alone(self, model: Model) -> Engine:
         match model.engine:
             case EngineKind.KNOWLEDGE:
                 return LazyEngine(self._knowledge)
@@ -171,8 +183,23 @@ class Engines:
             prompts=self._settings.prompts,
             terminology=self._knowledge,
             api_key=self._settings.api_key(model),
+            prices=self._settings.prices,
+            gate=self._gate(model),
             threads=self._settings.engine_threads,
         )
+
+    def _gate(self, model: Model) -> Gate:
+        """Return the gate of a model's endpoint; the first model that says a number sets it."""
+        from ddx.adapters.dspy_engine import Gate
+
+        if model.endpoint not in self._gates:
+            numbers = (
+                one.max_concurrency
+                for one in self._settings.models.values()
+                if one.endpoint == model.endpoint and one.max_concurrency
+            )
+            self._gates[model.endpoint] = Gate(at_once=min(numbers, default=None))
+        return self._gates[model.endpoint]
 
 
 class LazyEngine:

@@ -16,6 +16,8 @@ import pytest
 from tests.adapters.dspy_engine.stub import ANSWER, Provider, Says, provider
 
 from ddx.adapters.dspy_engine import DspyEngine
+from ddx.adapters.dspy_engine.gate import FAILURES
+from ddx.core.prices import Price
 from ddx.core.record import Answered, Code, Declined, EngineAnswer, Failed, Request
 from ddx.core.registry import EngineKind, Model, PromptConfig
 
@@ -273,3 +275,55 @@ def test_importing_the_engine_loads_no_dspy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+async def test_a_call_that_hangs_is_made_again(stub: Provider) -> None:
+    stub.script = [Says(wait_s=3), Says()]
+    answer = await ask(an_engine(stub, call_timeout_s=0.3))
+    assert isinstance(answer.outcome, Answered)
+    assert [call.error is None for call in answer.calls] == [False, True]
+    assert answer.calls[0].input_tokens is None
+
+
+async def test_no_more_repairs_are_made_than_the_model_allows(stub: Provider) -> None:
+    stub.script = [Says(text="no JSON at all")]
+    answer = await ask(an_engine(stub, attempts=5, repairs=1))
+    assert isinstance(answer.outcome, Failed)
+    assert [call.purpose for call in answer.calls] == ["predict", "repair"]
+
+
+async def test_a_price_of_the_users_is_the_cost_at_another_address_too(stub: Provider) -> None:
+    prices = {"openai/local": Price(input=10.0, output=100.0)}
+    engine = DspyEngine(model=a_model(stub), prompts=PROMPTS, prices=prices)
+    answer = await ask(engine)
+    assert answer.calls[0].cost_usd == pytest.approx((100 * 10 + 20 * 100) / 1e6)
+
+
+async def test_a_provider_that_is_dead_is_not_asked_for_a_while(stub: Provider) -> None:
+    stub.script = [Says(status=503)]
+    engine = an_engine(stub, attempts=1)
+    for _ in range(FAILURES):
+        await ask(engine)
+    answer = await ask(engine)
+    assert isinstance(answer.outcome, Failed)
+    assert "is not asked for" in answer.outcome.message
+    assert answer.calls == ()
+    assert len(stub.bodies) == FAILURES
+
+
+async def test_a_provider_that_turns_requests_away_is_not_dead(stub: Provider) -> None:
+    stub.script = [Says(status=429)]
+    engine = an_engine(stub, attempts=1)
+    for _ in range(FAILURES + 1):
+        await ask(engine)
+    assert len(stub.bodies) == FAILURES + 1
+
+
+async def test_a_busy_provider_gets_no_more_calls_than_it_may(stub: Provider) -> None:
+    stub.script = [Says(wait_s=0.4)]
+    engine = an_engine(stub, max_concurrency=1)
+    answers = await asyncio.gather(ask(engine), ask(engine, 0.3))
+    assert isinstance(answers[0].outcome, Answered)
+    assert isinstance(answers[1].outcome, Failed)
+    assert answers[1].outcome.code == "model_deadline"
+    assert len(stub.bodies) == 1

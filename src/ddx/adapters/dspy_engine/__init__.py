@@ -4,5 +4,6 @@ DSPy is loaded by the first question, or by `warm`: importing this package is qu
 """
 
 from ddx.adapters.dspy_engine.engine import DspyEngine
+from ddx.adapters.dspy_engine.gate import Gate
 
-__all__ = ["DspyEngine"]
+__all__ = ["DspyEngine", "Gate"]

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from ddx.adapters.dspy_engine import sent
 from ddx.adapters.dspy_engine.exchange import Exchange
-from ddx.adapters.dspy_engine.prices import Price
+from ddx.adapters.dspy_engine.gate import Gate, GateBusy, GateClosed
 from ddx.adapters.dspy_engine.task import Task
 from ddx.core.answer import Codes, Reading, read_answer
+from ddx.core.prices import Price
 from ddx.core.record import EngineAnswer, Failed, LlmSettings, ModelCall, Outcome
 from ddx.core.registry import Model
 from ddx.errors import EngineError, ModelDeadline
@@ -56,6 +57,7 @@ class Question:
     """Uniform in [0, 1)."""
     refused: set[str]
     """Parameters that this model is known to refuse. Shared by predictions; it only grows."""
+    gate: Gate
 
 
 class Attempts:
@@ -70,6 +72,7 @@ class Attempts:
         self._program_digest: str | None = None
         self._task = question.task
         self._dropping: set[str] = set()
+        self._repairs = 0
 
     def abandon(self) -> None:
         """Nobody waits any more: make no further attempt."""
@@ -93,7 +96,14 @@ class Attempts:
         for attempt in range(1, last + 1):
             if self._abandoned.is_set() or self._remaining_s() <= _TOO_LATE_S:
                 break
+            try:
+                self._question.gate.enter(self._remaining_s() - _TOO_LATE_S)
+            except GateBusy:
+                break
+            except GateClosed as closed:
+                return self._closed(closed)
             exchange = self._attempt(program, attempt)
+            self._question.gate.leave(answered=_reached(exchange))
             settle = self._after_error if exchange.text is None else self._after_answer
             settled = settle(exchange, attempt, attempt < last)
             if settled is not None:
@@ -110,8 +120,9 @@ class Attempts:
             return self._answer(reading.outcome, reading.unsupported_quotes)
         if exchange.finish_reason == "content_filter":
             return self._answer(_failure("The provider's filter kept the answer back."))
-        if not again:
+        if not again or self._repairs >= question.model.repairs:
             return self._answer(_unread(reading, exchange))
+        self._repairs += 1
         if reading.repairable:
             self._task = replace(question.task, unreadable=said)
         return None
@@ -130,7 +141,7 @@ class Attempts:
 
     def _attempt(self, program: Asks, attempt: int) -> Exchange:
         question, task = self._question, self._task
-        exchange = Exchange(deadline=question.deadline)
+        exchange = Exchange(deadline=self._call_deadline())
         leave_out = self._dropping | question.refused
         parameters = {k: v for k, v in question.parameters.items() if k not in leave_out}
         try:
@@ -180,10 +191,22 @@ class Attempts:
             return False
         return not self._abandoned.wait(wait_s)
 
+    def _call_deadline(self) -> float:
+        longest = self._question.model.call_timeout_s
+        if longest is None:
+            return self._question.deadline
+        return min(self._question.deadline, time.monotonic() + longest)
+
     def _remaining_s(self) -> float:
         return self._question.deadline - time.monotonic()
 
     # --- what comes of it ---------------------------------------------------------------
+
+    def _closed(self, closed: GateClosed) -> EngineAnswer:
+        name = self._question.model.name
+        return self._answer(
+            _failure(f"{name} is not asked for {closed.seconds:.0f} s: its last calls all failed.")
+        )
 
     def _error(self, exchange: Exchange) -> EngineAnswer:
         if self._abandoned.is_set() or (
@@ -215,6 +238,13 @@ def _transient(exchange: Exchange) -> bool:
         return bool(exchange.body)
     # A 200 that is no answer: a proxy's page, or a reply that broke off.
     return exchange.status in _TRANSIENT or exchange.status >= 500 or exchange.status == 200
+
+
+def _reached(exchange: Exchange) -> bool:
+    """Whether the endpoint is there: it answered, or turned this request away for its own sake."""
+    if not exchange.body:
+        return True  # Nothing left: that says nothing of the endpoint.
+    return exchange.text is not None or (exchange.status or 599) < 500
 
 
 def _unread(reading: Reading, exchange: Exchange) -> Outcome:

@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from random import SystemRandom
 from typing import Any
 
-from ddx.adapters.dspy_engine import library, prices
+from ddx.adapters.dspy_engine import library
 from ddx.adapters.dspy_engine.attempts import Attempts, Question
-from ddx.adapters.dspy_engine.prices import Price
+from ddx.adapters.dspy_engine.gate import Gate
+from ddx.adapters.dspy_engine.prices import shipped
 from ddx.adapters.dspy_engine.task import Task
 from ddx.adapters.dspy_engine.threads import Threads
+from ddx.core.prices import Price
 from ddx.core.record import Code, EngineAnswer, Request
 from ddx.core.registry import Model, PromptConfig
 from ddx.errors import MissingExtra, SettingsError, UnknownPrompt
@@ -40,8 +42,9 @@ class DspyEngine:
         prompts: Mapping[int, PromptConfig],
         terminology: Terminology | None = None,
         api_key: str | None = None,
-        price_table: Mapping[str, Price] | None = None,
+        prices: Mapping[str, Price] | None = None,
         threads: int = 32,
+        gate: Gate | None = None,
         luck: Callable[[], float] = _RANDOM.random,
     ) -> None:
         """Prepare; nothing is loaded yet. Raises MissingExtra and SettingsError."""
@@ -54,11 +57,14 @@ class DspyEngine:
         self._prompts = prompts
         self._terminology = terminology
         self._api_key = api_key
-        table = prices.shipped() if price_table is None else price_table
-        # At another address it is another seller, or this machine.
-        self._price = None if model.api_base else table.get(model.llm)
+        # At another address it is another seller, or this machine: only a price that the user
+        # set for it is its price.
+        self._price = (prices or {}).get(model.llm) or (
+            None if model.api_base else shipped().get(model.llm)
+        )
         self._connections = threads
         self._threads = Threads(threads, f"ddx-{model.name}")
+        self._gate = gate or Gate(at_once=model.max_concurrency)
         self._luck = luck
         self._refused: set[str] = set()
         self._lock = threading.Lock()
@@ -143,6 +149,7 @@ class DspyEngine:
             price=self._price,
             luck=self._luck,
             refused=self._refused,
+            gate=self._gate,
         )
 
     def _prompt(self, request: Request) -> PromptConfig:

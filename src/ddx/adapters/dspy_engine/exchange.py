@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from ddx.adapters.dspy_engine import sent
-from ddx.adapters.dspy_engine.prices import Price
+from ddx.core.prices import Price
 from ddx.core.record import ModelCall
 
 _REQUEST_IDS = ("x-request-id", "request-id", "x-goog-request-id", "x-amzn-requestid")

@@ -62,7 +62,7 @@ class Registry:
         if index is not None and index not in self.prompts:
             return UnknownPrompt(f"There is no prompt configuration {index}.")
         if not self.has_key(model):
-            return ModelNotConfigured(f"{model.name} needs an API key in {model.api_key_env}.")
+            return ModelNotConfigured(f"{model.name} needs an API key {model.key_places}.")
         return None
 
 
