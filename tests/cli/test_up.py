@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import local_llm
 from tests.system.stack import Stack, free_port
 
 from ddx.adapters import processes
@@ -128,3 +129,33 @@ def test_a_start_that_cannot_succeed_ends_with_the_log_of_what_failed(stack: Sta
     assert "server ended" in done.stdout
     assert "server.log ends:" in done.stderr
     assert left(stack) == {}
+
+
+@pytest.mark.skipif(local_llm.missing() is not None, reason=str(local_llm.missing()))
+def test_a_small_model_is_served_beside_and_its_answer_kept(stack: Stack) -> None:
+    port = free_port()
+    (stack.home / "ddx.toml").write_text(
+        f"[models.local]\napi_base = 'http://127.0.0.1:{port}/v1'\nmax_tokens = 40\nattempts = 1\n"
+    )
+    stack.start(READY_WITHIN_S, "--local-llm")
+    assert "medically worthless" in (stack.home / "up.log").read_text()
+    assert "local-llm" in left(stack).values()
+
+    # 40 tokens are too few for a differential: a real answer, cut off, and told as a failure.
+    reply = stack.post(case="A man of 24 has had fever for 3 days.", model_name="local")
+    assert reply.status == 502
+    assert "max_tokens" in reply.json()["detail"]
+    stack.wait(lambda: reply.id in {run.info.run_name for run in stack.runs()}, 30)
+    (run,) = [run for run in stack.runs() if run.info.run_name == reply.id]
+    assert run.data.params["llm_max_tokens"] == "40"
+    assert run.data.metrics["output_tokens"] == 40
+
+    assert stack.stop() == 0
+    assert left(stack) == {}
+
+
+def test_a_small_model_somewhere_else_is_not_served_here(stack: Stack) -> None:
+    (stack.home / "ddx.toml").write_text("[models.local]\napi_base = 'http://10.0.0.1:80/v1'\n")
+    said = ddx(stack, "up", "--local-llm")
+    assert said.returncode == EXIT_CODE["bad_settings"]
+    assert "127.0.0.1" in said.stderr

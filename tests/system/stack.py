@@ -62,7 +62,7 @@ class Stack:
     environment: dict[str, str] = field(default_factory=dict)
     up: subprocess.Popen[bytes] | None = None
 
-    def start(self, ready_within_s: float = 120) -> None:
+    def start(self, ready_within_s: float = 120, *options: str) -> None:
         names = {
             "DDX_HOME": str(self.home),
             "DDX_PORT": str(self.port),
@@ -70,7 +70,7 @@ class Stack:
         }
         with (self.home / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
-                [sys.executable, "-m", "ddx", "up"],
+                [sys.executable, "-m", "ddx", "up", *options],
                 env={**os.environ, **names, **self.environment},
                 cwd=self.home,
                 stdout=log,

@@ -28,11 +28,15 @@ _CASE = (
         _CODE["port_in_use"],
         _CODE["already_running"],
         _CODE["not_ready"],
+        _CODE["missing_extra"],
     ),
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the server.")
 @click.option("--mlflow-port", type=click.IntRange(1, 65535), help="Port of MLflow.")
-def command(port: int | None, mlflow_port: int | None) -> int:
+@click.option(
+    "--local-llm", is_flag=True, help="Serve a small model, too: `model_name` local, no key."
+)
+def command(port: int | None, mlflow_port: int | None, *, local_llm: bool) -> int:
     """Start MLflow, the server and the deliverer, and keep them running.
 
     One that dies is started again. Ctrl-C stops all three, after running requests are
@@ -40,13 +44,15 @@ def command(port: int | None, mlflow_port: int | None) -> int:
     """
     settings = with_address(load(), port=port, mlflow_port=mlflow_port)
     began = time.monotonic()
-    supervisor = launch.supervisor(settings, say=_say)
+    supervisor = launch.supervisor(settings, say=_say, local_llm=local_llm)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
     what = "MLflow, the server" if launch.starts_mlflow(settings) else "the server"
     supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
     with launch.alone(settings):
         launch.prepare(settings)
+        if local_llm:
+            _say(launch.LOCAL_LLM_WARNING)
         _say(f"starting {what} and the deliverer; their logs are in {settings.data / 'logs'}")
         supervisor.run(lambda: _welcome(settings, time.monotonic() - began))
     _say("all stopped")

@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from ddx.adapters import folders, http_probe, mlflow_server, processes
+from ddx.adapters import folders, http_probe, local_llm, mlflow_server, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader
 from ddx.adapters.http_probe import listens, reachable
 from ddx.adapters.system import SystemClock
-from ddx.errors import AlreadyRunning, ServerNotReady
+from ddx.errors import AlreadyRunning, MissingExtra, ServerNotReady, SettingsError
 from ddx.services.up import Child, Spec, Supervisor
 from ddx.settings import Settings
 
 __all__ = [
+    "LOCAL_LLM_WARNING",
     "alone",
     "deliverer_beside",
     "listens",
@@ -31,13 +33,18 @@ __all__ = [
     "starts_mlflow",
     "supervisor",
 ]
+LOCAL_LLM_WARNING = local_llm.WARNING
 PID_FILE = "up.pid"
 _NEXT_TRY_S = 60.0
 log = logging.getLogger("ddx")
 
 
-def supervisor(settings: Settings, say: Callable[[str], None]) -> Supervisor:
+def supervisor(
+    settings: Settings, say: Callable[[str], None], *, local_llm: bool = False
+) -> Supervisor:
     """Return the supervisor of this installation, its processes in the order of stopping.
+
+    Raises MissingExtra and SettingsError where `local_llm` cannot be served.
 
     The server first, so that it drains; then the deliverer, which finishes what waits; then
     MLflow, which it delivers to.
@@ -45,6 +52,8 @@ def supervisor(settings: Settings, say: Callable[[str], None]) -> Supervisor:
     specs = [_server(settings), _deliverer(settings)]
     if starts_mlflow(settings):
         specs.append(_mlflow(settings))
+    if local_llm:
+        specs.append(_local_llm(settings))
     return Supervisor(specs, clock=SystemClock(), say=say)
 
 
@@ -80,7 +89,7 @@ def prepare(settings: Settings) -> None:
     os.umask(0o077)
     database = sqlite_file(settings)
     folders.make_private(private_folders(settings), [database] if database else [])
-    for name in ("mlflow", "server", "deliverer"):
+    for name in ("mlflow", "server", "deliverer", "local-llm"):
         folders.rotate(_log(settings, name))
 
 
@@ -204,6 +213,30 @@ def _mlflow(settings: Settings) -> Spec:
         holder=partial(processes.port_holder, host, port),
         last_words=partial(folders.last_lines, _log(settings, "mlflow")),
         stop_within_s=15,
+    )
+
+
+def _local_llm(settings: Settings) -> Spec:
+    """Serve the small model where the registry's `local` is asked."""
+    lacking = local_llm.missing()
+    if lacking:
+        raise MissingExtra(f"--local-llm needs {lacking}: {local_llm.INSTALL}")
+    model = settings.models.get("local")
+    address = urlsplit(model.api_base or "") if model else None
+    if address is None or address.hostname != "127.0.0.1" or address.port is None:
+        raise SettingsError(
+            "--local-llm serves at the api_base of [models.local], which must be on 127.0.0.1"
+        )
+    port = address.port
+    return Spec(
+        name="local model",
+        start=partial(
+            _start, settings, "local-llm", local_llm.command(port), _environment(settings)
+        ),
+        waits_for=partial(http_probe.missing, "127.0.0.1", port, "/health"),
+        holder=partial(processes.port_holder, "127.0.0.1", port),
+        last_words=partial(folders.last_lines, _log(settings, "local-llm")),
+        stop_within_s=5,
     )
 
 

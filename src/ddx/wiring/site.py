@@ -153,6 +153,8 @@ def role_in(words: list[str]) -> str | None:
     """
     if "ddx.adapters.mlflow_server" in words:
         return "mlflow"
+    if "ddx.adapters.local_llm" in words:
+        return "local-llm"
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name = Path(word).name
         if name == "ddx_server.py":
