@@ -21,8 +21,11 @@ from ddx.adapters.dspy_engine.task import REPAIR, Task
 from ddx.adapters.dspy_engine.wire import Wire, current
 from ddx.core.record import Likelihood
 
-_MOST_ITEMS = 6
+_MOST_ITEMS = 4
 """Of a list inside a diagnosis, where the schema sets limits."""
+_LONGEST_TEXT, _LONGEST_ITEM = 400, 160
+"""Characters of a text and of a list's item, where the schema sets limits: a small model that
+repeats itself would otherwise go on until it is cut off."""
 
 _Word = Literal["High", "Moderate-High", "Moderate", "Low-Moderate", "Low"]
 assert set(_Word.__args__) == {word.value for word in Likelihood}  # type: ignore[attr-defined]  # noqa: S101
@@ -191,6 +194,10 @@ def _inlined(node: Any, definitions: Any, *, gemini: bool, bounded: bool) -> Any
         out["items"] = inner(node["items"])
         if bounded:
             out["maxItems"] = _MOST_ITEMS
+            if out["items"]["type"] == "string":
+                out["items"]["maxLength"] = _LONGEST_ITEM
+    if bounded and node["type"] == "string" and "enum" not in node:
+        out["maxLength"] = _LONGEST_TEXT
     return out
 
 
