@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from ddx.core import ids
+from ddx.core.feedback import Feedback
 from ddx.core.record import (
     Answered,
     Code,
@@ -94,6 +95,11 @@ def an_answer(outcome: Outcome | None = None, **changes: Any) -> EngineAnswer:
         prompt_digest="ab" * 32,
     )
     return replace(plain, **changes)
+
+
+def a_feedback(**changes: Any) -> Feedback:
+    """Somebody names the true diagnosis."""
+    return replace(Feedback(received_at=NOON, true_diagnosis="Malaria"), **changes)
 
 
 def finished(

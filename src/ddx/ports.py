@@ -12,6 +12,7 @@ from ddx.core.batch import Batch, BatchId, CaseDone
 from ddx.core.chain import ChainedEvent, Checkpoint, Kind
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.evaluation import Asked
+from ddx.core.feedback import Feedback
 from ddx.core.record import Code, Diagnosis, EngineAnswer, Prediction, PredictionId, Request
 from ddx.core.run_draft import RunDraft
 from ddx.errors import DeliveryRefused
@@ -85,6 +86,15 @@ class Journal(Protocol):
     def finish(self, prediction: Prediction) -> Future[Kept]:
         """Keep the completion. Holds AlreadyFinished where there is one."""
 
+    def add_feedback(self, id: PredictionId, feedback: Feedback) -> Future[Kept]:
+        """Keep what somebody said of a finished prediction, after what was said before.
+
+        Holds PredictionNotFound where none of this id is finished, Erased where it is erased.
+        """
+
+    def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
+        """Return what was said of a prediction, in order. Raises Erased."""
+
     def probe(self) -> Future[None]:
         """Write and sync something that is no event, to see whether it works again."""
 
@@ -129,6 +139,9 @@ class JournalReader(Protocol):
 
     def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
         """Return these records as they stand, in this order; the erased are left out."""
+
+    def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
+        """Return what was said of a prediction, in order. Raises Erased."""
 
     def chained(self, after: int, limit: int) -> Sequence[ChainedEvent]:
         """Return up to `limit` events with their links, in order, as they stand in the file."""

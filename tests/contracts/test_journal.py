@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.make import a_prediction, an_answered, finished
+from tests.make import a_feedback, a_prediction, an_answered, finished
 
 from ddx.adapters.memory import MemoryJournal
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader
 from ddx.core.chain import Kind, Walk
 from ddx.core.record import PredictionId
-from ddx.errors import AlreadyFinished
+from ddx.errors import AlreadyFinished, PredictionNotFound
 from ddx.ports import Claim, Held, Journal, JournalReader, Kept
 
 
@@ -104,6 +104,38 @@ class JournalContract:
         assert list(journal.newest(third, None, 10)) == [second, first]
         assert list(journal.newest(fourth, second, 10)) == [third, second]
         assert list(journal.newest(None, PredictionId("g"), 10)) == []
+
+    def test_feedback_is_kept_in_order_and_leaves_the_record_as_it_was(
+        self, journal: Journal, tmp_path: Path
+    ) -> None:
+        one, other = finished(), finished()
+        for each in (one, other):
+            journal.accept(each, None).result()
+        said = [a_feedback(comment=str(n)) for n in range(3)]
+        for word in said:
+            journal.add_feedback(one.id, word).result()
+        journal.add_feedback(other.id, a_feedback()).result()
+        assert list(journal.feedback_of(one.id)) == said
+        assert list(journal.feedback_of(PredictionId("nobody"))) == []
+        assert journal.find(one.id) == one
+        with self.reader(journal, tmp_path) as reader:
+            assert list(reader.feedback_of(one.id)) == said
+            kinds = [event.kind for event in reader.events(after=4, limit=10)]
+            assert kinds == [Kind.FEEDBACK] * 4
+            walk = Walk(reader.journal_id)
+            steps = [walk.step(event) for event in reader.chained(after=0, limit=100)]
+            assert steps == [None] * 8
+
+    def test_nobody_can_judge_what_is_not_finished(self, journal: Journal) -> None:
+        running = a_prediction()
+        journal.accept(running, None).result()
+        for id in (running.id, PredictionId("nobody")):
+            with pytest.raises(PredictionNotFound):
+                journal.add_feedback(id, a_feedback()).result()
+            assert list(journal.feedback_of(id)) == []
+        # The journal goes on.
+        assert journal.finish(finished(running)).result()
+        assert journal.add_feedback(running.id, a_feedback()).result()
 
     def test_many_at_once_are_all_kept_in_one_order(self, journal: Journal, tmp_path: Path) -> None:
         predictions = [a_prediction() for _ in range(200)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.deliver_world import MOMENTS, PowerCut, World, by_id
-from tests.make import a_prediction, finished
+from tests.make import a_feedback, a_prediction, finished
 
 from ddx.adapters.memory import MemoryJournal
 from ddx.adapters.memory_runs import MemoryDeliveryState, MemoryRuns
@@ -206,3 +206,62 @@ def test_notes_are_kept_only_of_what_is_not_done(chooses_ids: bool, state: Deliv
         world.keep()
     world.deliverer().once()
     assert not world.state.deliveries(set(State), 1000)
+
+
+# --- what was said afterwards ----------------------------------------------------------
+
+
+@DOORS
+def test_feedback_reaches_the_run_that_is_there_and_makes_no_other(
+    chooses_ids: bool, state: DeliveryState
+) -> None:
+    world = World(chooses_ids=chooses_ids, state=state)
+    early, late = world.keep(), world.keep()
+    said = [a_feedback(), a_feedback(true_diagnosis="Zika")]
+    world.journal.add_feedback(early.id, said[0]).result()  # before any delivery
+    world.deliverer().once()
+    assert world.active() == [draft(late), draft(early, said[:1])] or world.active() == [
+        draft(early, said[:1]),
+        draft(late),
+    ]
+
+    world.journal.add_feedback(early.id, said[1]).result()
+    world.journal.add_feedback(late.id, said[0]).result()
+    assert list(waiting([world.journal], world.state)) == [early.id, late.id]
+    world.deliverer().once()
+
+    wanted = [draft(early, said), draft(late, said[:1])]
+    assert sorted(world.active(), key=by_id) == wanted
+    assert wanted[0].tags["ddx.true_diagnosis"] == "Zika"
+    assert wanted[0].tags["ddx.digest"] == draft(early).tags["ddx.digest"]
+    assert not list(waiting([world.journal], world.state))
+
+
+@DOORS
+@pytest.mark.parametrize("fatal", MOMENTS)
+def test_feedback_survives_a_death_at_each_moment(fatal: str, chooses_ids: bool) -> None:
+    world = World(chooses_ids=chooses_ids)
+    kept = world.keep()
+    world.deliverer().once()
+    world.journal.add_feedback(kept.id, a_feedback()).result()
+    world.fatal = fatal
+    with suppress(PowerCut):
+        world.deliverer().once()
+    world.deliverer().once()
+    assert world.active() == [draft(kept, [a_feedback()])]
+
+
+def test_feedback_of_a_refused_run_waits_with_it() -> None:
+    world = World()
+    kept = world.keep()
+    world.runs.refused = {kept.id}
+    world.deliverer().once()
+    world.journal.add_feedback(kept.id, a_feedback()).result()
+    world.deliverer().once()
+    assert not world.active()
+    assert [one.state for one in world.state.deliveries({State.QUARANTINED}, 9)]
+    world.runs.refused = set()
+    deliverer = world.deliverer()
+    assert deliverer.retry_quarantined() == 1
+    deliverer.once()
+    assert world.active() == [draft(kept, [a_feedback()])]

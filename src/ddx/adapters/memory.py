@@ -11,8 +11,9 @@ from threading import Lock
 
 from ddx.core.chain import ChainedEvent, Header, Kind, genesis, link
 from ddx.core.codec import decode, encode
+from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, PredictionId
-from ddx.errors import AlreadyFinished, JournalUnavailable
+from ddx.errors import AlreadyFinished, JournalUnavailable, PredictionNotFound
 from ddx.ports import Claim, Event, Held, Kept
 
 
@@ -26,6 +27,7 @@ class MemoryJournal:
         """Set it to make every write fail."""
         self._accepted: dict[PredictionId, str] = {}
         self._finished: dict[PredictionId, str] = {}
+        self._said: dict[PredictionId, list[tuple[int, str]]] = {}
         self._claims: dict[tuple[str, str], tuple[bytes, PredictionId]] = {}
         self._events: list[Event] = []
         self._lock = Lock()
@@ -66,6 +68,24 @@ class MemoryJournal:
                 self._log(Kind.FINISHED, prediction.id)
                 answer.set_result(Kept(seq=len(self._events)))
         return answer
+
+    def add_feedback(self, id: PredictionId, feedback: Feedback) -> Future[Kept]:
+        """Keep what somebody said; see ports.Journal."""
+        answer: Future[Kept] = Future()
+        with self._lock:
+            if self.trouble:
+                answer.set_exception(self.trouble)
+            elif id not in self._finished:
+                answer.set_exception(PredictionNotFound())
+            else:
+                self._log(Kind.FEEDBACK, id)
+                self._said.setdefault(id, []).append((len(self._events), encode(feedback)))
+                answer.set_result(Kept(seq=len(self._events)))
+        return answer
+
+    def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
+        """Return what was said of a prediction, in order."""
+        return [decode(line, Feedback) for _, line in self._said.get(id, ())]
 
     @property
     def fault(self) -> str | None:
@@ -131,8 +151,7 @@ class MemoryJournal:
                 written_at_us=0,
                 nonce=b"",
             )
-            texts = self._accepted if event.kind is Kind.ACCEPTED else self._finished
-            payload = texts[event.prediction_id].encode()
+            payload = self._text(event).encode()
             previous = link(previous, header.encode(), payload)
             found.append(ChainedEvent(header=header, ciphertext=payload, link=previous))
         return found[after : after + limit]
@@ -152,6 +171,12 @@ class MemoryJournal:
     def _holder(self, claim: Claim) -> Held | None:
         held = self._claims.get((claim.scope, claim.tracker))
         return Held(by=held[1], same_body=held[0] == claim.body) if held else None
+
+    def _text(self, event: Event) -> str:
+        if event.kind is Kind.FEEDBACK:
+            return dict(self._said[event.prediction_id])[event.seq]
+        texts = self._accepted if event.kind is Kind.ACCEPTED else self._finished
+        return texts[event.prediction_id]
 
     def _log(self, kind: Kind, id: PredictionId) -> None:
         self._events.append(Event(seq=len(self._events) + 1, kind=kind, prediction_id=id))

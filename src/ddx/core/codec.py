@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ddx.core import record
+from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, Request
 
 VERSION = 1
@@ -37,7 +38,7 @@ _OUTCOMES: dict[str, type] = {
 T = TypeVar("T")
 
 
-def encode(value: Prediction | Completion | Request) -> str:
+def encode(value: Prediction | Completion | Request | Feedback) -> str:
     """Return one line of canonical JSON that `decode` reads back as an equal value."""
     return _dump({"v": VERSION, **_members(value)})
 

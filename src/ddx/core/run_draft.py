@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ddx.core.codec import digest, encode, record_json
+from ddx.core.feedback import Feedback
+from ddx.core.feedback import tags as feedback_tags
 from ddx.core.record import (
     Answered,
     Completion,
@@ -47,8 +49,11 @@ class RunDraft:
     """File name -> text. Patient data."""
 
 
-def draft(prediction: Prediction) -> RunDraft:
-    """Return the run of a finished prediction. Raises ValueError where it is unfinished."""
+def draft(prediction: Prediction, feedback: Sequence[Feedback] = ()) -> RunDraft:
+    """Return the run of a finished prediction, and of what was said of it since.
+
+    Raises ValueError where it is unfinished.
+    """
     completion = prediction.completion
     if completion is None:
         raise ValueError(f"{prediction.id} has no outcome yet")
@@ -63,7 +68,7 @@ def draft(prediction: Prediction) -> RunDraft:
         end_ms=None if duration_s is None else start_ms + round(duration_s * 1000),
         params=_params(prediction, completion),
         metrics=metrics_of(completion),
-        tags=_tags(prediction, completion, digest(line)),
+        tags=_tags(prediction, completion, digest(line), feedback),
         files=_files(prediction, completion, record_json(line)),
     )
 
@@ -120,7 +125,9 @@ def _total(parts: Sequence[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(parts) else None
 
 
-def _tags(prediction: Prediction, completion: Completion, digest: str) -> dict[str, str]:
+def _tags(
+    prediction: Prediction, completion: Completion, digest: str, feedback: Sequence[Feedback]
+) -> dict[str, str]:
     answer = completion.answer
     values = {
         "ddx.prediction_id": prediction.id,
@@ -137,6 +144,7 @@ def _tags(prediction: Prediction, completion: Completion, digest: str) -> dict[s
         "ddx.unsupported_quotes": (
             str(answer.unsupported_quotes) if answer.unsupported_quotes else None
         ),
+        **feedback_tags(feedback),
     }
     return {name: _clean(value) for name, value in values.items() if value}
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ddx.core.chain import Checkpoint, Kind, Walk
 from ddx.core.compare import Difference, Fault, differences
+from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
 from ddx.core.run_draft import draft
-from ddx.errors import JournalDamaged, PredictionNotFound
+from ddx.errors import Erased, JournalDamaged, PredictionNotFound
 from ddx.ports import JournalReader, Runs
 
 WINDOW = 500
@@ -113,8 +115,10 @@ class Verifier:
             finished |= set(now)
             records = list(self._read(journal, now, report))
             report.predictions += len(records)
+            said = {e.prediction_id for e in events if e.kind is Kind.FEEDBACK}
+            _read_feedback(journal, said, report)
             if self._runs is not None:
-                report.differences += _against_runs(self._runs, records)
+                report.differences += _against_runs(journal, self._runs, records)
         report.running += len(accepted - finished)
         return accepted | finished
 
@@ -134,7 +138,20 @@ class Verifier:
             yield from found
 
 
-def _against_runs(runs: Runs, records: Sequence[Prediction]) -> Iterator[Difference]:
+def _read_feedback(journal: JournalReader, ids: Collection[PredictionId], report: Report) -> None:
+    """Note what cannot be read of what was said."""
+    for id in sorted(ids):
+        try:
+            journal.feedback_of(id)
+        except Erased:
+            continue  # counted with its prediction
+        except JournalDamaged as error:
+            report.differences.append(Difference(fault=Fault.PAYLOAD, where=id, what=str(error)))
+
+
+def _against_runs(
+    journal: JournalReader, runs: Runs, records: Sequence[Prediction]
+) -> Iterator[Difference]:
     """Yield what differs between records and their runs."""
     by_id = runs.look_for([record.id for record in records])
     held = {id: found for id, found in by_id.items() if found}
@@ -147,4 +164,8 @@ def _against_runs(runs: Runs, records: Sequence[Prediction]) -> Iterator[Differe
     found = {run.draft.prediction_id: run.draft for run in runs.read(list(held))}
     for record in records:
         if record.id in found:
-            yield from differences(draft(record), found[record.id])
+            said: Sequence[Feedback] = ()
+            with suppress(Erased, JournalDamaged):  # named where its event is read
+                said = journal.feedback_of(record.id)
+            wanted = draft(record, said)
+            yield from differences(wanted, found[record.id])

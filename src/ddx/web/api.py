@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from ddx import __version__
 from ddx.errors import DdxError
-from ddx.web import batch, health, lookup, predict, problems, stream
+from ddx.web import batch, feedback, health, lookup, predict, problems, stream
 from ddx.web.docs import add_docs
 from ddx.web.metrics import Metrics
 from ddx.web.openapi import add_schemas
@@ -53,6 +53,7 @@ def create_app(server: Server) -> FastAPI:
     app.include_router(stream.router(server, metrics))
     app.include_router(batch.router(server))
     app.include_router(lookup.router(server))
+    app.include_router(feedback.router(server))
     app.include_router(health.router(server, metrics))
     add_docs(app)
     add_schemas(app)

@@ -84,6 +84,20 @@ class Differential(Form):
     disclaimer: str
 
 
+class Said(Form):
+    """One feedback as it is kept; what was not said is left out."""
+
+    received_at: datetime
+    outcome: Literal["accepted", "overridden"] | Absent = None
+    card: str | Absent = None
+    acceptedSuggestions: list[dict[str, str]] | Absent = None  # noqa: N815  (CDS Hooks)
+    overrideReason: dict[str, str | dict[str, str]] | Absent = None  # noqa: N815
+    outcomeTimestamp: datetime | Absent = None  # noqa: N815
+    true_diagnosis: str | Absent = None
+    true_code: Code | Absent = None
+    comment: str | Absent = None
+
+
 class Prediction(Form):
     """A prediction that was answered, as it is kept."""
 
@@ -92,6 +106,9 @@ class Prediction(Form):
     model_name: str
     prompt_version: int | None
     data: Differential
+    feedback: list[Said] | Absent = Field(
+        default=None, description="Of `GET /predictions/{id}` alone, where somebody gave some."
+    )
 
 
 class Problem(Form):
@@ -185,6 +202,14 @@ class BatchLine(Form):
     reply: Prediction | Problem
 
 
+class FeedbackKept(Form):
+    """Feedback is on stable storage: all that was said of the prediction, in order."""
+
+    status: Literal["success"]
+    prediction_id: str
+    feedback: list[Said]
+
+
 ALL: tuple[type[Form], ...] = (
     Prediction,
     Problem,
@@ -195,4 +220,5 @@ ALL: tuple[type[Form], ...] = (
     Listing,
     Batch,
     BatchLine,
+    FeedbackKept,
 )

@@ -58,17 +58,21 @@ def router(server: Server) -> APIRouter:
         summary="One prediction as it was answered",
         openapi_extra={"parameters": [in_path("prediction_id")]},
         responses={
-            200: reply("The reply, byte for byte"),
+            200: reply("The reply, byte for byte, and `feedback` where there is some"),
             **refusals(400, 404, 410, 502, 503, 504),
         },
     )
     async def one(request: Request) -> Response:
-        """Return the reply of a prediction, byte for byte, with its status."""
+        """Return the reply of a prediction, byte for byte, with its status.
+
+        Where somebody gave feedback, it is added as a last field, `feedback`, in its order.
+        """
         id = PredictionId(request.path_params["prediction_id"])
         found = await asyncio.to_thread(server.find, id)
         if found is None or found.completion is None:
             raise PredictionNotFound
-        return replied(found)
+        said = await asyncio.to_thread(server.feedback_of, id)
+        return replied(found, said)
 
     return routes
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ddx.web import forms, problems
+from ddx.web.said import FeedbackBody
 from ddx.web.schema import TRACKER_LIMIT, BatchBody, PredictBody
 
 _REF = "#/components/schemas/{model}"
@@ -132,6 +133,7 @@ def _schemas() -> dict[str, Any]:
         *((form, "serialization") for form in forms.ALL),
         (PredictBody, "validation"),
         (BatchBody, "validation"),
+        (FeedbackBody, "validation"),
     ]
     _, document = models_json_schema(named, ref_template=_REF)
     found: dict[str, Any] = document["$defs"]

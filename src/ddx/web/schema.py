@@ -46,7 +46,8 @@ def _only_digits(value: Any) -> Any:
     return value
 
 
-def _blank_is_none(value: Any) -> Any:
+def blank_is_none(value: Any) -> Any:
+    """A text of nothing but spaces says nothing."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -123,13 +124,13 @@ class PredictBody(BaseModel):
     )
 
     case: str | None = Field(default=None, min_length=1, max_length=CASE_LIMIT)
-    model_name: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+    model_name: Annotated[str | None, BeforeValidator(blank_is_none)] = Field(
         default=None, max_length=2_000, description="A name that `ddx models` lists."
     )
     prompt_version: Annotated[
         Whole | None,
         BeforeValidator(_only_digits),
-        BeforeValidator(_blank_is_none),
+        BeforeValidator(blank_is_none),
         WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]}),
     ] = Field(
         default=None,
@@ -137,7 +138,7 @@ class PredictBody(BaseModel):
         le=10**18,
         description="Index of a prompt configuration; a number or a string holding one.",
     )
-    tracker: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+    tracker: Annotated[str | None, BeforeValidator(blank_is_none)] = Field(
         default=None,
         max_length=TRACKER_LIMIT,
         description="Your correlation id, and the idempotency key: send it again to retry.",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
 from ddx.errors import DdxError, JournalInUse, JournalUnavailable
 from ddx.ports import Check, Journal
 from ddx.services.admission import Admission
 from ddx.services.batch import Batches
+from ddx.services.feedback import give
 from ddx.services.lookup import Page, Wanted, page
 from ddx.services.predict import Predictor
 from ddx.services.recover import close_unfinished
@@ -98,6 +100,14 @@ class Server:
     def find(self, id: PredictionId) -> Prediction | None:
         """Return a record of this server's journal. Blocks: not for the event loop."""
         return self._journal.find(id) if self._journal else None
+
+    def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
+        """Return what was said of a prediction. Blocks: not for the event loop."""
+        return self._open().feedback_of(id)
+
+    async def give_feedback(self, id: PredictionId, feedback: Feedback) -> Sequence[Feedback]:
+        """Keep what somebody says of a prediction; see services.feedback."""
+        return await give(self._open(), id, feedback)
 
     def page(self, wanted: Wanted, limit: int) -> Page:
         """Return some records of this server's journal. Blocks: not for the event loop."""

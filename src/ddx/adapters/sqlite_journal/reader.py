@@ -13,6 +13,7 @@ import apsw
 from ddx.adapters.sqlite_journal.keys import KeyFile
 from ddx.adapters.sqlite_journal.store import (
     COLUMNS,
+    FEEDBACK_INDEX,
     Paths,
     header_of,
     meta,
@@ -22,6 +23,7 @@ from ddx.adapters.sqlite_journal.store import (
 )
 from ddx.core import codec
 from ddx.core.chain import ChainedEvent, Kind
+from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.errors import Erased, PredictionNotFound
 from ddx.ports import Event
@@ -37,6 +39,7 @@ class SqliteJournalReader:
         self._keys = KeyFile(paths.keys, writable=False)
         self._lock = Lock()
         self.journal_id = meta(self._db, "journal_id")
+        self._has_feedback = False
 
     def events(self, after: int, limit: int) -> Sequence[Event]:
         """Return up to `limit` events with a sequence above `after`, in order."""
@@ -70,6 +73,21 @@ class SqliteJournalReader:
         if finished is None:
             return prediction
         return prediction.completed(codec.decode(finished, Completion))
+
+    def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
+        """Return what was said of a prediction, in order. Raises Erased."""
+        if not self._has_feedback:
+            # Without its index, which a writer makes before the first, there is none.
+            named = "select 1 from sqlite_master where name = ?"
+            self._has_feedback = bool(self._select(named, (FEEDBACK_INDEX,)))
+        if not self._has_feedback:
+            return []
+        rows = self._select(
+            f"select {COLUMNS} from event indexed by {FEEDBACK_INDEX}"  # noqa: S608  (constants)
+            " where kind = 'feedback' and prediction_id = ? order by seq",
+            (id,),
+        )
+        return [codec.decode(self._unsealed(row), Feedback) for row in rows]
 
     def newest(
         self, before: PredictionId | None, since: PredictionId | None, limit: int
@@ -143,8 +161,11 @@ class SqliteJournalReader:
         )
         if not rows:
             return None
-        header = header_of(self.journal_id, rows[0])
-        return unseal(self._keys.get(header.key_id), header, rows[0][-1])
+        return self._unsealed(rows[0])
+
+    def _unsealed(self, row: tuple[Any, ...]) -> str:
+        header = header_of(self.journal_id, row)
+        return unseal(self._keys.get(header.key_id), header, row[-1])
 
     def _select(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:

@@ -77,6 +77,14 @@ class Paths:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+# Made when a writer of this version first opens the file; a journal without it has no feedback.
+FEEDBACK_INDEX = "feedback_in_order"
+_FEEDBACK_INDEX = (
+    f"create index if not exists {FEEDBACK_INDEX} on event (prediction_id, seq)"
+    " where kind = 'feedback'"
+)
+
+
 def open_for_writing(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open or create a journal. Raises JournalUnavailable, JournalDamaged."""
     if not path.exists():
@@ -96,6 +104,7 @@ def open_for_writing(path: Path, vfs: str | None = None) -> apsw.Connection:
                     (str(FORMAT), uuid.uuid4().hex),
                 )
         _check_format(db, path)
+        db.execute(_FEEDBACK_INDEX)
     except apsw.Error as error:
         raise translated(error) from error
     return db

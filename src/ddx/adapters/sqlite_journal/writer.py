@@ -31,8 +31,16 @@ from ddx.adapters.sqlite_journal.store import (
 )
 from ddx.core import codec
 from ddx.core.chain import Header, Kind, genesis, link
+from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
-from ddx.errors import AlreadyFinished, DdxError, JournalInUse, JournalUnavailable
+from ddx.errors import (
+    AlreadyFinished,
+    DdxError,
+    Erased,
+    JournalInUse,
+    JournalUnavailable,
+    PredictionNotFound,
+)
 from ddx.ports import Claim, Held, Kept
 
 BATCH = 512
@@ -97,6 +105,14 @@ class SqliteJournal:
             raise ValueError(f"{prediction.id} has no completion")
         events = ((Kind.FINISHED, codec.encode(prediction.completion)),)
         return self._submit(prediction.id, None, events)
+
+    def add_feedback(self, id: PredictionId, feedback: Feedback) -> Future[Kept]:
+        """Keep what somebody said; see ports.Journal."""
+        return self._submit(id, None, ((Kind.FEEDBACK, codec.encode(feedback)),))
+
+    def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
+        """Return what was said of a prediction, in order. Raises Erased."""
+        return self._reader.feedback_of(id)
 
     def probe(self) -> Future[None]:
         """Write and sync something that is no event, to see whether it works again."""
@@ -191,7 +207,10 @@ class SqliteJournal:
                 (str(time.time_ns() // 1000),),
             )
             return None
-        if job.events[0][0] is Kind.ACCEPTED:
+        first = job.events[0][0]
+        if first is Kind.FEEDBACK:
+            return self._write_feedback(job)
+        if first is Kind.ACCEPTED:
             if job.claim is not None and (held := self._claim(job.claim, id)) is not None:
                 return held
             self._open_keys[id] = self._take_key()
@@ -202,6 +221,23 @@ class SqliteJournal:
             self._append(kind, id, key_id, key, payload)
             if kind is Kind.FINISHED:
                 del self._open_keys[id]
+        return Kept(seq=self._seq)
+
+    def _write_feedback(self, job: _Job) -> Kept | DdxError:
+        row = self._db.execute(
+            "select key_id from event indexed by finished_once"
+            " where kind = 'finished' and prediction_id = ?",
+            (job.id,),
+        ).fetchone()
+        if row is None:
+            return PredictionNotFound()
+        try:
+            key = self._keys.get(row[0])
+        except Erased as error:
+            # Returned, for the batch has others in it.
+            return error
+        for kind, payload in job.events:
+            self._append(kind, job.id, row[0], key, payload)
         return Kept(seq=self._seq)
 
     def _append(self, kind: Kind, id: PredictionId, key_id: int, key: bytes, payload: str) -> None:

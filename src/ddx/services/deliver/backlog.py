@@ -11,6 +11,8 @@ from ddx.core.delivery import UNFINISHED, Delivery, Place, State
 from ddx.core.record import PredictionId
 from ddx.ports import JournalReader
 
+DELIVERED = frozenset({Kind.FINISHED, Kind.FEEDBACK})
+"""Kinds of events that MLflow is to show."""
 _WINDOW = 256
 _PAGE = 1000
 _ALL = 1_000_000
@@ -61,7 +63,7 @@ def waiting(journals: Iterable[JournalReader], state: Notes) -> Iterator[Predict
         cursor = place.cursor if place else 0
         while events := journal.events(cursor, _PAGE):
             cursor = events[-1].seq
-            yield from (e.prediction_id for e in events if e.kind is Kind.FINISHED)
+            yield from (e.prediction_id for e in events if e.kind in DELIVERED)
 
 
 def _first_finished(journal: JournalReader, cursor: int) -> PredictionId | None:

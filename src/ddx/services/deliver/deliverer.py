@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from threading import Event as Signal
 
 from ddx.core.chain import Kind
-from ddx.core.delivery import UNFINISHED, Backoff, Place, State
+from ddx.core.delivery import UNFINISHED, Backoff, Delivery, Place, State
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft, draft
 from ddx.errors import (
     DdxError,
+    Erased,
     JournalDamaged,
     JournalUnavailable,
     PredictionNotFound,
     TrackerUnavailable,
 )
 from ddx.ports import Clock, DeliveryState, Event, JournalReader, Runs
+from ddx.services.deliver.backlog import DELIVERED
 from ddx.services.deliver.courier import Courier, Moment, Progress
 
 log = logging.getLogger("ddx")
@@ -41,6 +43,8 @@ class _Item:
 
     seq: int
     draft: RunDraft
+    again: bool = False
+    """Its run may be there and lack what was said since: it is looked for, and filled again."""
 
     @property
     def id(self) -> PredictionId:
@@ -202,20 +206,24 @@ class Deliverer:
     ) -> Iterator[tuple[Sequence[Event], Sequence[_Item]]]:
         """Yield parts of `events` with what they finished, small enough to hold in memory."""
         start, size = 0, 0
-        items: list[_Item] = []
+        items: dict[PredictionId, _Item] = {}
         for end, event in enumerate(events, start=1):
-            if event.kind is not Kind.FINISHED:
+            if event.kind not in DELIVERED:
                 continue
             item = self._item(journal, event.seq, event.prediction_id, progress)
             if item is None:
                 continue
-            items.append(item)
+            if event.kind is Kind.FEEDBACK:
+                item = replace(item, again=True)
+            # One draft of each: the later has all that was said.
+            items.pop(item.id, None)
+            items[item.id] = item
             size += sum(map(len, item.draft.files.values()))
             if size >= BATCH_CHARS:
-                yield events[start:end], items
-                start, size, items = end, 0, []
+                yield events[start:end], [*items.values()]
+                start, size, items = end, 0, {}
         if start < len(events):
-            yield events[start:], items
+            yield events[start:], [*items.values()]
 
     def _item(
         self, journal: JournalReader, seq: int, id: PredictionId, progress: Progress
@@ -223,7 +231,11 @@ class Deliverer:
         """Return what an event finished; None where it is erased, or cannot be read."""
         try:
             found = journal.predictions([id])
-            return _Item(seq, draft(found[0])) if found else None
+            if not found:
+                return None
+            return _Item(seq, draft(found[0], journal.feedback_of(id)))
+        except Erased:
+            return None
         except (JournalDamaged, PredictionNotFound) as error:
             note = self._courier.new(journal.journal_id, seq, id)
             self._courier.quarantine(note, error.code, progress)
@@ -231,13 +243,15 @@ class Deliverer:
 
     def _deliver(self, place: Place, items: Sequence[_Item], progress: Progress) -> None:
         """Bring these into MLflow, but for those that are whole there already."""
-        doubtful = [item.id for item in items if item.seq <= place.look_below]
+        items, notes = self._without_the_pending(items)
+        doubtful = [item.id for item in items if item.again or item.seq <= place.look_below]
         found = self._runs.look_for(doubtful) if doubtful else {}
         missing = []
         for item in items:
             seen = found.get(item.id, ())
             self._courier.discard(seen[1:])
-            if seen and seen[0].whole and item.seq > place.resend_below:
+            trusted = item.seq > place.resend_below and not item.again
+            if trusted and seen and seen[0].whole:
                 progress.acknowledged += 1
             else:
                 missing.append(item)
@@ -247,11 +261,26 @@ class Deliverer:
             return
         for item in missing:
             note = self._courier.new(place.journal_id, item.seq, item.id)
+            if item.id in notes:
+                # Its late twin is still watched for, and will be.
+                note = replace(notes[item.id], seq=item.seq)
             if item.id in found:
                 self._state.take(note)
                 self._courier.adopt(note, found[item.id][:1], item.draft, progress)
             else:
                 self._courier.create(note, item.draft, progress)
+
+    def _without_the_pending(
+        self, items: Sequence[_Item]
+    ) -> tuple[Sequence[_Item], Mapping[PredictionId, Delivery]]:
+        """Leave out the feedback whose prediction is under way, in doubt or refused: when that
+        goes on, it reads what was said too. Return also the notes of runs that are whole.
+        """
+        if not any(item.again for item in items):
+            return items, {}
+        noted = {one.prediction_id: one for one in self._state.deliveries(frozenset(State), _ALL)}
+        whole = {id: one for id, one in noted.items() if one.state is State.ACKNOWLEDGED}
+        return [i for i in items if not i.again or i.id not in noted or i.id in whole], whole
 
     def _deliver_together(
         self,
