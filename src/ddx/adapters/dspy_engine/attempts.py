@@ -20,6 +20,7 @@ from ddx.core.answer import Codes, Reading, read_answer
 from ddx.core.prices import Price
 from ddx.core.record import EngineAnswer, Failed, LlmSettings, ModelCall, Outcome
 from ddx.core.registry import Model
+from ddx.core.secrecy import Secret
 from ddx.errors import EngineError, ModelDeadline
 
 FIRST_WAIT_S = 0.5
@@ -117,7 +118,8 @@ class Attempts:
         said = exchange.text or ""
         reading = read_answer(said, question.task.case, question.codes, question.task.top)
         if not isinstance(reading.outcome, Failed):
-            return self._answer(reading.outcome, reading.unsupported_quotes)
+            secret = Secret.of(question.task.text, question.task.case)
+            return self._answer(secret.kept(reading.outcome), reading.unsupported_quotes)
         if exchange.finish_reason == "content_filter":
             return self._answer(_failure("The provider's filter kept the answer back."))
         if not again or self._repairs >= question.model.repairs:
