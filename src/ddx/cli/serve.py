@@ -15,6 +15,7 @@ _CODE = exits.EXIT_CODE
     epilog=exits.epilog(
         "ddx serve --port 8001",
         _CODE["bad_settings"],
+        _CODE["missing_extra"],
         _CODE["port_in_use"],
         _CODE["journal_unavailable"],
         _CODE["journal_in_use"],

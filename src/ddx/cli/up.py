@@ -12,6 +12,7 @@ from ddx.cli.overrides import with_address
 from ddx.settings import Settings, load
 from ddx.wiring import launch
 from ddx.wiring.launch import reachable
+from ddx.wiring.privacy import masker
 
 _CODE = exits.EXIT_CODE
 _CASE = (
@@ -25,6 +26,7 @@ _CASE = (
     epilog=exits.epilog(
         "ddx up --port 8001",
         _CODE["bad_settings"],
+        _CODE["missing_extra"],
         _CODE["port_in_use"],
         _CODE["already_running"],
         _CODE["not_ready"],
@@ -48,6 +50,7 @@ def command(port: int | None, mlflow_port: int | None, *, local_llm: bool) -> in
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
     what = "MLflow, the server" if launch.starts_mlflow(settings) else "the server"
+    masker(settings)  # a server that cannot mask would end, and be started again and again
     supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
     with launch.alone(settings):
         launch.prepare(settings)

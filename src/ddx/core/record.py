@@ -305,6 +305,9 @@ class Prediction:
     retry_of: PredictionId | None = None
     replay_of: PredictionId | None = None
     """The earlier prediction whose case this one asks again, by `ddx replay`."""
+    masked: dict[str, int] | None = None
+    """How often each kind of what identifies a person was masked in the case, before anything
+    was kept: places and quotes are of the masked case. None where nothing was looked for."""
     completion: Completion | None = None
     """None while the engine is being asked."""
 

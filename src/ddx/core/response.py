@@ -144,13 +144,15 @@ def problem(
 
 
 def _success(prediction: Prediction, answer: EngineAnswer, data: dict[str, Any]) -> str:
-    body = {
+    body: dict[str, Any] = {
         "status": "success",
         "prediction_id": prediction.id,
         "model_name": prediction.request.model_name,
         "prompt_version": answer.settings.prompt_index,
         "data": {**data, "disclaimer": DISCLAIMER},
     }
+    if prediction.masked is not None:
+        body["masked"] = prediction.masked
     return json.dumps(body, ensure_ascii=False)
 
 

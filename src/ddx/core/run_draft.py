@@ -141,6 +141,7 @@ def _tags(
         "ddx.instance": prediction.instance,
         "ddx.retry_of": prediction.retry_of,
         "ddx.replay_of": prediction.replay_of,
+        "ddx.masked": _counted(prediction.masked),
         "ddx.unsupported_quotes": (
             str(answer.unsupported_quotes) if answer.unsupported_quotes else None
         ),
@@ -173,6 +174,13 @@ def _coded_case(prediction: Prediction) -> str:
     lines += [f"present: {term}" for term in coded.present]
     lines += [f"absent: {term}" for term in coded.absent]
     return "\n".join(lines) + "\n"
+
+
+def _counted(masked: Mapping[str, int] | None) -> str | None:
+    """Say what was masked, as `name=2 phone=1`, or `nothing`; None where nobody looked."""
+    if masked is None:
+        return None
+    return " ".join(f"{kind}={times}" for kind, times in masked.items()) or "nothing"
 
 
 def _clean(value: str) -> str:

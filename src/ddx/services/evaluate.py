@@ -10,6 +10,7 @@ from typing import Any
 from ddx.core.caseset import Case, CaseSet
 from ddx.core.evaluation import Asked, Plan, Row, row
 from ddx.core.grading import Grader
+from ddx.core.masking import Mask, masked_request
 from ddx.core.record import Answered, Declined, EngineAnswer, Failed, Outcome, Request, Setting
 from ddx.core.registry import Model
 from ddx.errors import DdxError, ModelDeadline
@@ -21,12 +22,17 @@ DEADLINE_GRACE_S = 2.0
 class EngineAsker:
     """An Asker over an engine of this process. Nothing is kept: no journal, no run per case."""
 
-    def __init__(self, engine: Engine, model: Model, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, model: Model, clock: Clock, mask: Mask | None = None
+    ) -> None:
         self._engine, self._model, self._clock = engine, model, clock
+        self._mask = mask
 
     async def ask(self, request: Request) -> Asked:
         """Return the answer; see ports.Asker."""
         started_s = self._clock.monotonic()
+        if self._mask is not None:
+            request, _ = await asyncio.to_thread(masked_request, request, self._mask)
         answer = await self._answer(request)
         calls = answer.calls
         return Asked(

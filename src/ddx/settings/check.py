@@ -21,6 +21,7 @@ def check(settings: Settings) -> None:
     choices = {
         "delivery": ("auto", "client", "bulk"),
         "journal": ("sqlite", "memory"),
+        "privacy": ("off", "mask"),
         "log_level": ("debug", "info", "warning", "error"),
     }
     for name, allowed in choices.items():

@@ -63,6 +63,12 @@ class Settings:
     disk_reserve_mb: float = _setting(
         256.0, "free disk below which requests get 503, in MiB", least=0
     )
+    privacy: str = _setting(
+        "off", "off, or mask: names, numbers and addresses leave a case before anything keeps it"
+    )
+    privacy_regions: str = _setting(
+        "IN", "countries whose phone numbers may lack their code, as IN,US"
+    )
     mondo_url: str = _setting(
         "https://github.com/monarch-initiative/mondo/releases/latest/download",
         "where `ddx knowledge update` finds mondo.obo",

@@ -30,6 +30,7 @@ from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
 from ddx.settings import Settings
 from ddx.wiring.evaluation_kept import Evaluation, kept
 from ddx.wiring.knowledge import store as knowledge_store
+from ddx.wiring.privacy import masker
 from ddx.wiring.serving import Engines, registry
 
 SEED = 20240701
@@ -204,7 +205,7 @@ def _asker(settings: Settings, options: Options, plan: Plan, cases: CaseSet) -> 
         warm = getattr(engine, "warm", None)
         if warm is not None:
             warm()
-    return EngineAsker(engine, model, SystemClock())
+    return EngineAsker(engine, model, SystemClock(), masker(settings))
 
 
 def _grader(settings: Settings, knowledge: Path | None) -> Grader:

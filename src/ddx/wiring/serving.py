@@ -23,6 +23,7 @@ from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 from ddx.wiring.knowledge import CurrentKnowledge
+from ddx.wiring.privacy import masker
 
 if TYPE_CHECKING:
     from ddx.adapters.dspy_engine import Gate
@@ -61,7 +62,7 @@ def predictor(
     admit: Callable[[], None] = lambda: None,
     on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
 ) -> Predictor:
-    """Return the service that answers requests."""
+    """Return the service that answers requests. Raises MissingExtra."""
     from ddx.adapters.system import SystemClock, luck
 
     return Predictor(
@@ -73,6 +74,7 @@ def predictor(
         version=__version__,
         admit=admit,
         on_finished=on_finished,
+        mask=masker(settings),
         max_running=settings.max_running,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from ddx.core import ids
 from ddx.core.codec import encode_request
+from ddx.core.masking import Mask, masked_request
 from ddx.core.record import (
     INTERRUPTION,
     Answered,
@@ -80,10 +81,13 @@ class Predictor:
         version: str,
         admit: Callable[[], None] = lambda: None,
         on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
+        mask: Mask | None = None,
         max_running: int = 256,
         at: Moment = lambda name: None,  # noqa: ARG005
     ) -> None:
+        """`mask` takes what identifies a person out of a case, before anything else sees it."""
         self._journal = journal
+        self._mask = mask
         self._registry = registry
         self._asking = Asking(engine_of)
         self._clock = clock
@@ -127,10 +131,21 @@ class Predictor:
         if len(self._running) >= self._max_running:
             raise Overloaded(f"{self._max_running} predictions are under way.")
         self._admit()
+        original, masked = request, None
+        if self._mask is not None:
+            # In a thread: a long text takes long. What it raises ends the request: no case goes
+            # on as it came.
+            request, masked = await asyncio.to_thread(masked_request, original, self._mask)
         retry_of: PredictionId | None = None
         while True:
-            prediction = replace(self._new(request, caller, retry_of), replay_of=replay_of)
-            held = await self._accept(prediction, started_s, watcher)
+            prediction = replace(
+                self._new(request, caller, retry_of),
+                replay_of=replay_of,
+                masked=None if masked is None else dict(masked),
+            )
+            # The tracker stands for the body as it came, which only its keyed hash is kept of.
+            claim = _claim(prediction, original)
+            held = await self._accept(prediction, claim, started_s, watcher)
             if not isinstance(held, Held):
                 return held
             if not held.same_body:
@@ -156,7 +171,11 @@ class Predictor:
         )
 
     async def _accept(
-        self, prediction: Prediction, started_s: float, watcher: Watcher | None
+        self,
+        prediction: Prediction,
+        claim: Claim | None,
+        started_s: float,
+        watcher: Watcher | None,
     ) -> Prediction | Held:
         """Keep and answer a prediction, or say who holds its tracker."""
         refusal = self._registry.refusal(prediction.request)
@@ -170,7 +189,6 @@ class Predictor:
         waited_for: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         self._running[prediction.id] = waited_for
         try:
-            claim = _claim(prediction)
             kept = await self._written(self._journal.accept(prediction, claim))
             if isinstance(kept, Held):
                 return kept
@@ -246,8 +264,7 @@ class Predictor:
         return record if answered else None
 
 
-def _claim(prediction: Prediction) -> Claim | None:
-    request = prediction.request
+def _claim(prediction: Prediction, request: Request) -> Claim | None:
     if request.tracker is None:
         return None
     return Claim(
