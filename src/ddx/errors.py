@@ -336,3 +336,10 @@ class EvaluationStopped(DdxError):
 
     code = "evaluation_stopped"
     advice = "Mend what it names, then go on from there."
+
+
+class NotAgreed(DdxError):
+    """What may cost money was not agreed to."""
+
+    code = "not_agreed"
+    advice = "Nothing was asked. Say --yes where the cost is agreed, or make the grid smaller."

@@ -279,8 +279,9 @@ def test_a_running_server_is_asked_as_its_clients_ask_it(
     evaluate: Evaluate, cases: Path, tmp_path: Path, server: str
 ) -> None:
     code, out, _ = evaluate(
-        cases, "--server", server, "--json", "--no-mlflow", "--out", tmp_path / "o"
-    )
+        cases, "--server", server, "--temperature", 0.3, "--top-k", 7, "--max-tokens", 99,
+        "--json", "--no-mlflow", "--out", tmp_path / "o",
+    )  # fmt: skip
 
     found = json.loads(out)
     assert code == 0
@@ -292,5 +293,8 @@ def test_a_running_server_is_asked_as_its_clients_ask_it(
         "findings": {"present": MARFAN, "absent": [], "sex": None, "age": None},
         "model_name": "knowledge",
         "setting": "genetics",
+        "temperature": 0.3,
+        "top_k": 7,
+        "max_tokens": 99,
         "top_differential": 10,
     }

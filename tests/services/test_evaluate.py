@@ -106,7 +106,7 @@ async def test_a_server_that_is_gone_ends_it_after_what_was_answered() -> None:
 
 
 def test_nothing_of_the_truth_is_asked_and_findings_have_the_base_rates_of_genetics() -> None:
-    plan = a_plan(prompt=2, top=20)
+    plan = a_plan(prompt=2, top=20, temperature=0.3, top_k=7, max_tokens=99)
     coded = Case(id="a", findings=Findings(present=("HP:0001250",)), truth=Truth(name="Malaria"))
 
     request = request_of(coded, plan)
@@ -116,6 +116,7 @@ def test_nothing_of_the_truth_is_asked_and_findings_have_the_base_rates_of_genet
         2,
         20,
     )
+    assert (request.temperature, request.top_k, request.max_tokens) == (0.3, 7, 99)
     assert request_of(CASES.cases[0], plan).setting is Setting.PRIMARY_CARE
     assert request_of(coded, a_plan(setting="emergency")).setting is Setting.EMERGENCY
 

@@ -90,6 +90,9 @@ def _body(request: Request) -> dict[str, Any]:
         "model_name": request.model_name,
         "prompt_version": request.prompt_version,
         "setting": request.setting,
+        "temperature": request.temperature,
+        "top_k": request.top_k,
+        "max_tokens": request.max_tokens,
         "top_differential": request.top_differential,
     }
     return {name: value for name, value in values.items() if value is not None}

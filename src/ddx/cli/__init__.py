@@ -17,6 +17,7 @@ COMMANDS = {
     "deliver": "Bring journal records to MLflow.",
     "predict": "Ask for one differential, without a server.",
     "evaluate": "Measure a model on cases whose truth is known.",
+    "sweep": "Measure models, prompts and settings against each other.",
     "replay": "Ask logged cases again, otherwise; show both rankings.",
     "models": "List the models and which of them can answer now.",
     "prompts": "List the prompt configurations, or show one.",

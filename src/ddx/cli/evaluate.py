@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ddx.cli import exits
-from ddx.cli.output import as_json, print_json, print_table, progress_bar
+from ddx.cli.output import as_json, percent, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from ddx.core.evaluation import Plan
     from ddx.core.paired import Comparison
     from ddx.core.peers import Peer
-    from ddx.core.ranking import Estimate
     from ddx.core.summary import Figures
     from ddx.wiring.evaluation_kept import Evaluation
 
@@ -50,6 +49,9 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
 @click.option("--model", help="A name of `ddx models`; default: the setting default_model.")
 @click.option("--prompt", type=int, help="An index of `ddx prompts`; default: the model's.")
 @click.option("--setting", type=_SETTINGS, help="Whose base rates; default: by the case's form.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="Default: the model's own.")
+@click.option("--top-k", type=click.IntRange(1, 1_000_000), help="Default: the model's own.")
+@click.option("--max-tokens", type=click.IntRange(1, 1_000_000), help="Default: the model's own.")
 @click.option(
     "--top", type=click.IntRange(1, 50), default=10, show_default=True, help="Length of a list."
 )
@@ -83,6 +85,9 @@ def command(
     model: str | None,
     prompt: int | None,
     setting: str | None,
+    temperature: float | None,
+    top_k: int | None,
+    max_tokens: int | None,
     top: int,
     limit: int | None,
     repeat: int,
@@ -121,6 +126,9 @@ def command(
         model=model or settings.default_model,
         prompt=prompt,
         setting=setting,
+        temperature=temperature,
+        top_k=top_k,
+        max_tokens=max_tokens,
         top=top,
         limit=limit,
         repeat=repeat,
@@ -160,7 +168,7 @@ def _show(found: Evaluation) -> None:
         grouped = [("all", summary.all), *summary.strata.items()]
         print_table(
             ("with groups counted", *(f"top-{k}" for k in _TOPS)),
-            [(name, *map(_percent, f.tops_grouping.values())) for name, f in grouped],
+            [(name, *map(percent, f.tops_grouping.values())) for name, f in grouped],
         )
         click.echo()
     if found.published:
@@ -204,6 +212,11 @@ def _show_rest(found: Evaluation) -> None:
         click.echo(f"calibration error {c.error:.3f}, Brier {c.brier:.3f} (first place, n {c.n})")
     if found.summary.stable is not None:
         click.echo(f"same first diagnosis at each attempt: {found.summary.stable:.1%}")
+    if found.stability is not None:
+        click.echo(
+            f"between two attempts: same first {percent(found.stability.first)},"
+            f" overlap of the first five {percent(found.stability.overlap)}"
+        )
     for note in found.notes:
         click.echo(note)
     click.echo(f"files: {found.folder}")
@@ -216,7 +229,7 @@ def _figures(name: str, figures: Figures) -> tuple[str | int, ...]:
         name,
         figures.n,
         figures.diseases,
-        *map(_percent, figures.tops.values()),
+        *map(percent, figures.tops.values()),
         f"{figures.mrr.value:.3f} ({figures.mrr.low:.3f}-{figures.mrr.high:.3f})",
     )
 
@@ -224,15 +237,9 @@ def _figures(name: str, figures: Figures) -> tuple[str | int, ...]:
 def _peer(peer: Peer) -> list[tuple[str | int, ...]]:
     blank = ("-",) * (len(_TOPS) - len(peer.ours))
     return [
-        (peer.method, peer.stratum, peer.n, *map(_percent, peer.theirs.values()), *blank),
-        ("  this one", "", peer.n, *map(_percent, peer.ours.values()), *blank),
+        (peer.method, peer.stratum, peer.n, *map(percent, peer.theirs.values()), *blank),
+        ("  this one", "", peer.n, *map(percent, peer.ours.values()), *blank),
     ]
-
-
-def _percent(estimate: Estimate) -> str:
-    return f"{estimate.value:.1%} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})".replace(
-        "%", ""
-    )
 
 
 def _show_comparison(first: Plan, second: Plan, found: Comparison, *, as_json: bool) -> None:
@@ -247,9 +254,9 @@ def _show_comparison(first: Plan, second: Plan, found: Comparison, *, as_json: b
         [
             (
                 one.figure,
-                _percent(one.first),
-                _percent(one.second),
-                _percent(one.difference),
+                percent(one.first),
+                percent(one.second),
+                percent(one.difference),
                 one.only_first,
                 one.only_second,
                 f"{one.p:.4g}",

@@ -56,6 +56,7 @@ EXIT_CODE: dict[str, int] = {
     "bad_results": 61,
     "server_unreachable": 62,
     "evaluation_stopped": 63,
+    "not_agreed": 64,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

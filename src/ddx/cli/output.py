@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ddx.core.ranking import Estimate
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -40,6 +43,16 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(done - bar.pos)
 
         yield show
+
+
+def percent(estimate: Estimate) -> str:
+    """Say a share and its interval, in per cent.
+
+    >>> from ddx.core.ranking import Estimate
+    >>> percent(Estimate(0.5, 0.123, 0.9))
+    '50.0 (12.3-90.0)'
+    """
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})"
 
 
 def size(count: int) -> str:

@@ -25,6 +25,10 @@ class Plan:
     prompt: int | None = None
     setting: str | None = None
     """None: `genetics` for findings, else `primary_care`."""
+    temperature: float | None = None
+    """None: the model's own, as for the next two. The knowledge engine reads none of the three."""
+    top_k: int | None = None
+    max_tokens: int | None = None
     top: int = 10
     """Length of the list asked for."""
     repeat: int = 1
@@ -46,6 +50,8 @@ class Asked:
     """None where unknown."""
     program: str | None = None
     """Digest of the engine's program or index."""
+    dropped: tuple[str, ...] = ()
+    """Parameters that were asked for and did not reach the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,8 @@ class Row:
     output_tokens: int | None = None
     cost_usd: float | None = None
     program: str | None = None
+    dropped: tuple[str, ...] = ()
+    """See `Asked`."""
 
 
 def row(case_id: str, attempt: int, asked: Asked) -> Row:
@@ -81,6 +89,7 @@ def row(case_id: str, attempt: int, asked: Asked) -> Row:
         output_tokens=asked.output_tokens,
         cost_usd=asked.cost_usd,
         program=asked.program,
+        dropped=asked.dropped,
     )
 
 
@@ -133,9 +142,11 @@ def read_row(line: str) -> Row:
     values: dict[str, Any] = json.loads(line)
     found: Mapping[str, Any] = values.pop("grade")
     entries = values.pop("listed")
+    dropped = tuple(values.pop("dropped", ()))
     return Row(
         listed=tuple(Listed(**{**entry, "ids": tuple(entry["ids"])}) for entry in entries),
         grade=Grade(**{**found, "how": How(found["how"]) if found["how"] else None}),
+        dropped=dropped,
         **values,
     )
 

@@ -46,11 +46,7 @@ def moves(before: Outcome, after: Outcome, name_key: Callable[[str], str]) -> li
     `name_key` says that their names are spellings of one; each entry is paired once.
     """
     old, new = listed(before), listed(after)
-    pairs: dict[int, int] = {}
-    for place, one in enumerate(new):
-        found = _place_of(one, old, set(pairs.values()), name_key)
-        if found is not None:
-            pairs[place] = found
+    pairs = shared(old, new, name_key)
     kept = [
         Move(
             name=one.name,
@@ -65,6 +61,18 @@ def moves(before: Outcome, after: Outcome, name_key: Callable[[str], str]) -> li
         if place not in pairs.values()
     ]
     return [*kept, *gone]
+
+
+def shared(
+    old: Sequence[Listed], new: Sequence[Listed], name_key: Callable[[str], str]
+) -> dict[int, int]:
+    """Return the diagnoses that are in both lists: place in `new` -> place in `old`, from 0."""
+    pairs: dict[int, int] = {}
+    for place, one in enumerate(new):
+        found = _place_of(one, old, set(pairs.values()), name_key)
+        if found is not None:
+            pairs[place] = found
+    return pairs
 
 
 def _place_of(

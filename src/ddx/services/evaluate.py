@@ -43,6 +43,7 @@ class EngineAsker:
             # Without a call there is nothing to pay.
             cost_usd=_total([call.cost_usd for call in calls]) if calls else _free(answer.outcome),
             program=(answer.program_digest or "")[:12] or None,
+            dropped=tuple(sorted({name for call in calls for name in call.dropped})),
         )
 
     async def _answer(self, request: Request) -> EngineAnswer:
@@ -70,6 +71,9 @@ def request_of(case: Case, plan: Plan) -> Request:
         model_name=plan.model,
         prompt_version=plan.prompt,
         setting=Setting(plan.setting) if plan.setting else usual,
+        temperature=plan.temperature,
+        top_k=plan.top_k,
+        max_tokens=plan.max_tokens,
         top_differential=plan.top,
     )
 

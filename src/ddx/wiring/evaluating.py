@@ -6,7 +6,8 @@ import asyncio
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import resources
@@ -22,13 +23,13 @@ from ddx.core.evaluation import Plan, Row
 from ddx.core.grading import Grader, Relations
 from ddx.core.paired import Comparison, compare
 from ddx.core.peers import PublishedRow, peers, rows_of
-from ddx.core.registry import EngineKind
+from ddx.core.stability import stability
 from ddx.core.summary import summarise
 from ddx.errors import BadResults, DdxError, EvaluationStopped
 from ddx.ports import Asker
 from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
 from ddx.settings import Settings
-from ddx.wiring.evaluation_kept import Evaluation, kept
+from ddx.wiring.evaluation_kept import Evaluation, Within, kept
 from ddx.wiring.knowledge import store as knowledge_store
 from ddx.wiring.privacy import masker
 from ddx.wiring.serving import Engines, registry
@@ -46,6 +47,9 @@ class Options:
     model: str
     prompt: int | None = None
     setting: str | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
     top: int = 10
     limit: int | None = None
     repeat: int = 1
@@ -66,12 +70,27 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
     ServerUnreachable, EvaluationStopped.
     """
     os.umask(0o077)
+    cases, engines = read_cases(options), Engines(settings)
+    grader = grader_of(settings, options.knowledge, engines)
+    return on_cases(settings, options, cases, engines, grader, progress)
+
+
+def on_cases(
+    settings: Settings,
+    options: Options,
+    cases: CaseSet,
+    engines: Engines,
+    grader: Grader,
+    progress: Callable[[int, int], None],
+    within: Within | None = None,
+) -> Evaluation:
+    """Evaluate on cases that are read, with engines that may be loaded; see `run`."""
+    from ddx.adapters.knowledge.names import name_key
+
     started = SystemClock().now()
-    cases = _read(options)
     plan = _plan(settings, options, cases)
     done, folder = _resumed(options, plan)
-    asker = _asker(settings, options, plan, cases)
-    grader = _grader(settings, options.knowledge)
+    asker = _asker(settings, options, plan, cases, engines)
     folder = folder or _folder(settings, options, plan)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     results = Results(folder / "results.jsonl", plan)
@@ -117,10 +136,11 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
         summary=summarise(cases.cases, rows, _luck()),
         published=published(plan.set_name),
         peers=peers(cases.cases, rows, _luck()),
+        stability=stability(rows, name_key, _luck()),
         folder=folder,
-        notes=_notes(settings, options, cases),
+        notes=_notes(settings, options, cases, rows),
     )
-    return kept(settings, evaluation, started, mlflow=options.mlflow)
+    return kept(settings, evaluation, started, mlflow=options.mlflow, within=within)
 
 
 def compared(first: Path, second: Path) -> tuple[Plan, Plan, Comparison]:
@@ -151,7 +171,8 @@ def _luck() -> Random:
 # --- the steps --------------------------------------------------------------------------
 
 
-def _read(options: Options) -> CaseSet:
+def read_cases(options: Options) -> CaseSet:
+    """Return the cases that the options choose. Raises BadCases."""
     cases = read(options.cases, partial(read_evidences, options.knowledge))
     return (cases if options.keep_all else cases.usable()).first(options.limit)
 
@@ -166,6 +187,9 @@ def _plan(settings: Settings, options: Options, cases: CaseSet) -> Plan:
         llm=model.llm if model else None,
         prompt=options.prompt,
         setting=options.setting,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        max_tokens=options.max_tokens,
         top=options.top,
         repeat=options.repeat,
         through=options.server or "in process",
@@ -189,7 +213,9 @@ def _resumed(options: Options, plan: Plan) -> tuple[dict[tuple[str, int], Row], 
     return {(r.case_id, r.attempt): r for r in rows if r.outcome != "failed"}, folder
 
 
-def _asker(settings: Settings, options: Options, plan: Plan, cases: CaseSet) -> Asker:
+def _asker(
+    settings: Settings, options: Options, plan: Plan, cases: CaseSet, engines: Engines
+) -> Asker:
     if options.server:
         from ddx.adapters.http_server import ServerAsker
 
@@ -199,19 +225,17 @@ def _asker(settings: Settings, options: Options, plan: Plan, cases: CaseSet) -> 
         if refusal is not None:
             raise refusal
     model = settings.models[options.model]
-    engine = Engines(settings).engine_of(model)
-    if model.engine is EngineKind.KNOWLEDGE:
-        # Loaded now: the first case's time is its own.
-        warm = getattr(engine, "warm", None)
-        if warm is not None:
-            warm()
+    engine = engines.engine_of(model)
+    # Loaded now: the first case's time is its own.
+    warm = getattr(engine, "warm", None)
+    if warm is not None:
+        warm()
     return EngineAsker(engine, model, SystemClock(), masker(settings))
 
 
-def _grader(settings: Settings, knowledge: Path | None) -> Grader:
+def grader_of(settings: Settings, knowledge: Path | None, engines: Engines) -> Grader:
+    """Return what tells whether a diagnosis is the truth."""
     from ddx.adapters.knowledge.names import name_key
-
-    engines = Engines(settings)
 
     folder = _mondo(settings, knowledge)
     relations = read_relations(folder) if folder else Relations()
@@ -245,7 +269,9 @@ def _folder(settings: Settings, options: Options, plan: Plan) -> Path:
     return settings.data / "evaluations" / name
 
 
-def _notes(settings: Settings, options: Options, cases: CaseSet) -> tuple[str, ...]:
+def _notes(
+    settings: Settings, options: Options, cases: CaseSet, rows: Sequence[Row]
+) -> tuple[str, ...]:
     notes = [
         f"{n} cases left out: {why} (--keep-all keeps them)" for why, n in cases.dropped.items()
     ]
@@ -254,4 +280,6 @@ def _notes(settings: Settings, options: Options, cases: CaseSet) -> tuple[str, .
             "Graded by the codes of the answers and by names alone: --knowledge FOLDER, or"
             " `ddx knowledge add`, adds Mondo's equivalents and groups."
         )
+    for name, n in sorted(Counter(name for row in rows for name in row.dropped).items()):
+        notes.append(f"{n} of {len(rows)} answers were made without {name}: the model takes none.")
     return tuple(notes)

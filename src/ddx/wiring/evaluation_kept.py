@@ -23,6 +23,7 @@ from ddx.core.evaluation import Plan, Row
 from ddx.core.peers import Peer, PublishedRow
 from ddx.core.response import DISCLAIMER
 from ddx.core.run_draft import epoch_ms
+from ddx.core.stability import Stability
 from ddx.core.summary import Figures, Summary
 from ddx.errors import DdxError, MissingExtra
 from ddx.settings import Settings
@@ -39,6 +40,8 @@ class Evaluation:
     published: tuple[PublishedRow, ...]
     peers: tuple[Peer, ...]
     folder: Path
+    stability: Stability | None = None
+    """None where no case was asked twice."""
     run_id: str | None = None
     """MLflow's; None where it is not there."""
     notes: tuple[str, ...] = field(default=())
@@ -51,6 +54,7 @@ class Evaluation:
             "set_digest": self.plan.set_digest,
             "model": self.plan.model,
             **self.summary.as_json(),
+            "stability": self.stability.as_json() if self.stability else None,
             "plan": asdict(self.plan),
             "dropped": dict(self.cases.dropped),
             "published": [row.as_json() for row in self.published],
@@ -61,8 +65,23 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """The sweep that an evaluation is a cell of."""
+
+    run_id: str
+    """MLflow's parent run."""
+    cell: str
+    """Name of the cell, unique in its sweep."""
+
+
 def kept(
-    settings: Settings, evaluation: Evaluation, started: datetime, *, mlflow: bool
+    settings: Settings,
+    evaluation: Evaluation,
+    started: datetime,
+    *,
+    mlflow: bool,
+    within: Within | None = None,
 ) -> Evaluation:
     """Write the folder and the run; return the evaluation with the run's id.
 
@@ -92,7 +111,7 @@ def kept(
     write_summary(folder / "summary.json", evaluation.as_json())
     if mlflow:
         try:
-            return replace(evaluation, run_id=_run(settings, evaluation, started))
+            return replace(evaluation, run_id=_run(settings, evaluation, started, within))
         except DdxError as error:
             return _noted(evaluation, f"Not in MLflow: {error}. {error.advice}")
     return evaluation
@@ -102,34 +121,47 @@ def _noted(evaluation: Evaluation, note: str) -> Evaluation:
     return replace(evaluation, notes=(*evaluation.notes, note))
 
 
-def _run(settings: Settings, evaluation: Evaluation, started: datetime) -> str:
-    from ddx.adapters.mlflow_runs import EvaluationRun, keep_evaluation
+def _run(
+    settings: Settings, evaluation: Evaluation, started: datetime, within: Within | None
+) -> str:
+    from ddx.adapters.mlflow_runs import CELL_TAG, PARENT_TAG, EvaluationRun, keep_evaluation
 
     plan = evaluation.plan
     cases = {case.id: case for case in evaluation.cases.cases}
     columns = zip(*lines(cases, evaluation.rows), strict=True)
     programs = sorted({row.program for row in evaluation.rows if row.program})
     run = EvaluationRun(
-        name=f"{plan.set_name} {plan.model}",
+        name=within.cell if within else f"{plan.set_name} {plan.model}",
         start_ms=epoch_ms(started),
         end_ms=epoch_ms(SystemClock().now()),
         params={name: str(value) for name, value in asdict(plan).items()},
-        metrics=metrics(evaluation.summary),
+        metrics=metrics(evaluation.summary, evaluation.stability),
         tags={
             "ddx.version": plan.version,
             "ddx.set_digest": plan.set_digest,
             "ddx.program_digest": ", ".join(programs),
+            **({PARENT_TAG: within.run_id, CELL_TAG: within.cell} if within else {}),
         },
         set_name=plan.set_name,
         set_digest=plan.set_digest,
         table={name: _texts(column) for name, column in zip(HEAD, columns, strict=True)},
         folder=evaluation.folder,
     )
+    return keep_evaluation(*place(settings), run)
+
+
+def place(settings: Settings) -> tuple[str, str | None]:
+    """Return MLflow's address, and the folder for its files where they are ours to place.
+
+    Where MLflow's server does not run, the address is the store behind it.
+    """
     ours = None if settings.tracking_uri else settings.artifacts_path
-    return keep_evaluation(_store(settings), ours, run)
+    if settings.tracking_uri or http_probe.listens(settings.mlflow_uri):
+        return settings.mlflow_uri, ours
+    return settings.db_uri, ours
 
 
-def metrics(summary: Summary) -> dict[str, float]:
+def metrics(summary: Summary, stability: Stability | None = None) -> dict[str, float]:
     """Return what MLflow can sort and plot: `top_1`, its interval, `clean/top_1` and so on."""
     found: dict[str, float] = {}
     for stratum, figures in {"": summary.all, **summary.strata}.items():
@@ -145,6 +177,8 @@ def metrics(summary: Summary) -> dict[str, float]:
         "input_tokens": cost.input_tokens,
         "output_tokens": cost.output_tokens,
         "same_first_diagnosis": summary.stable,
+        "stability_first": stability.first.value if stability else None,
+        "stability_top_5": stability.overlap.value if stability else None,
     }
     return found | {name: float(value) for name, value in more.items() if value is not None}
 
@@ -161,13 +195,6 @@ def _figures(figures: Figures) -> dict[str, float]:
     for name, one in estimates.items():
         found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
     return found
-
-
-def _store(settings: Settings) -> str:
-    """Return MLflow's address; where its server does not run, the store behind it."""
-    if settings.tracking_uri or http_probe.listens(settings.mlflow_uri):
-        return settings.mlflow_uri
-    return settings.db_uri
 
 
 def _texts(column: tuple[Any, ...]) -> list[Any]:

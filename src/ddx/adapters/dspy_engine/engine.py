@@ -13,7 +13,7 @@ from typing import Any
 from ddx.adapters.dspy_engine import library
 from ddx.adapters.dspy_engine.attempts import Attempts, Question
 from ddx.adapters.dspy_engine.gate import Gate
-from ddx.adapters.dspy_engine.prices import shipped
+from ddx.adapters.dspy_engine.prices import price_of
 from ddx.adapters.dspy_engine.task import Task
 from ddx.adapters.dspy_engine.threads import Threads
 from ddx.core.prices import Price
@@ -57,11 +57,7 @@ class DspyEngine:
         self._prompts = prompts
         self._terminology = terminology
         self._api_key = api_key
-        # At another address it is another seller, or this machine: only a price that the user
-        # set for it is its price.
-        self._price = (prices or {}).get(model.llm) or (
-            None if model.api_base else shipped().get(model.llm)
-        )
+        self._price = price_of(model, prices or {})
         self._connections = threads
         self._threads = Threads(threads, f"ddx-{model.name}")
         self._gate = gate or Gate(at_once=model.max_concurrency)

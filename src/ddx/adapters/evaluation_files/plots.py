@@ -13,7 +13,7 @@ from ddx.core.summary import TOPS, Figures, Summary
 from ddx.errors import MissingExtra
 
 FOLDER = "plots"
-_COLOURS = ("#1f5f8b", "#d1702c", "#4c9f70", "#8a5fa3", "#b0413e", "#6b7280")
+COLOURS = ("#1f5f8b", "#d1702c", "#4c9f70", "#8a5fa3", "#b0413e", "#6b7280")
 _MOST_STRATA, _MOST_PEERS = 4, 6
 
 
@@ -21,19 +21,14 @@ def draw(
     folder: Path, summary: Summary, rows: Sequence[Row], published: Sequence[PublishedRow], top: int
 ) -> list[Path]:
     """Write the plots, and return them in the order of reading. Raises MissingExtra."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtra("plots need matplotlib: pip install 'ddx-server[evaluate]'") from error
-
+    Figure, Canvas = matplotlib()  # noqa: N806  (they are classes)
     (folder / FOLDER).mkdir(exist_ok=True)
     made: list[Path] = []
 
     def save(name: str, paint: Any, *values: Any) -> None:
         # Without pyplot: no state, and no display is looked for.
         figure = Figure(figsize=(7, 4), layout="constrained")
-        FigureCanvasAgg(figure)
+        Canvas(figure)
         paint(figure.add_subplot(), *values)
         path = folder / FOLDER / f"{name}.png"
         figure.savefig(path, dpi=130)
@@ -61,7 +56,7 @@ def _top_k(axes: Any, strata: Mapping[str, Figures], published: Sequence[Publish
                 [100 * (one.value - one.low) for one in values],
                 [100 * (one.high - one.value) for one in values],
             ],
-            color=_COLOURS[place],
+            color=COLOURS[place],
             ecolor="#374151",
             capsize=2,
             label=f"{name} (n {found.n})",
@@ -76,14 +71,14 @@ def _top_k(axes: Any, strata: Mapping[str, Figures], published: Sequence[Publish
     axes.set_ylim(0, 100)
     axes.set_title("How often the truth is listed (95 % intervals)", loc="left")
     axes.legend(fontsize=7, ncols=2, frameon=False)
-    _quiet(axes)
+    quiet(axes)
 
 
 def _ranks(axes: Any, rows: Sequence[Row], top: int) -> None:
     places = range(1, top + 1)
     for label, colour, ranks in (
-        ("the truth itself", _COLOURS[0], [row.grade.rank for row in rows]),
-        ("with its group", _COLOURS[1], [row.grade.rank_grouping for row in rows]),
+        ("the truth itself", COLOURS[0], [row.grade.rank for row in rows]),
+        ("with its group", COLOURS[1], [row.grade.rank_grouping for row in rows]),
     ):
         shares = [
             100 * sum(rank is not None and rank <= place for rank in ranks) / max(1, len(ranks))
@@ -96,7 +91,7 @@ def _ranks(axes: Any, rows: Sequence[Row], top: int) -> None:
     axes.set_ylim(0, 100)
     axes.set_title("What a longer list adds", loc="left")
     axes.legend(fontsize=8, frameon=False, loc="lower right")
-    _quiet(axes)
+    quiet(axes)
 
 
 def _calibration(axes: Any, found: Calibration) -> None:
@@ -106,7 +101,7 @@ def _calibration(axes: Any, found: Calibration) -> None:
         [one.stated for one in bins],
         [one.true for one in bins],
         "o-",
-        color=_COLOURS[0],
+        color=COLOURS[0],
         label="as it came true",
     )
     for one in bins:
@@ -123,10 +118,21 @@ def _calibration(axes: Any, found: Calibration) -> None:
     axes.set_ylabel("share that was right")
     axes.set_title(f"Calibration (error {found.error:.3f}, n at each point)", loc="left")
     axes.legend(fontsize=8, frameon=False, loc="upper left")
-    _quiet(axes)
+    quiet(axes)
 
 
-def _quiet(axes: Any) -> None:
+def matplotlib() -> tuple[Any, Any]:
+    """Return its Figure and its canvas for files. Raises MissingExtra."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtra("plots need matplotlib: pip install 'ddx-server[evaluate]'") from error
+    return Figure, FigureCanvasAgg
+
+
+def quiet(axes: Any, grid: str = "y") -> None:
+    """Leave away what says nothing; keep the grid of one axis."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e5e7eb", lw=0.8)
+    axes.grid(axis=grid, color="#e5e7eb", lw=0.8)
     axes.set_axisbelow(True)

@@ -3,5 +3,15 @@
 from ddx.adapters.mlflow_runs.bulk import BulkRuns
 from ddx.adapters.mlflow_runs.client import ClientRuns
 from ddx.adapters.mlflow_runs.evaluation import EvaluationRun, keep_evaluation
+from ddx.adapters.mlflow_runs.sweep import CELL_TAG, PARENT_TAG, SweepRun, SweepRuns
 
-__all__ = ["BulkRuns", "ClientRuns", "EvaluationRun", "keep_evaluation"]
+__all__ = [
+    "CELL_TAG",
+    "PARENT_TAG",
+    "BulkRuns",
+    "ClientRuns",
+    "EvaluationRun",
+    "SweepRun",
+    "SweepRuns",
+    "keep_evaluation",
+]
