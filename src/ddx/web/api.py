@@ -16,6 +16,7 @@ from ddx.web import batch, feedback, health, lookup, predict, problems, stream
 from ddx.web.docs import add_docs
 from ddx.web.metrics import Metrics
 from ddx.web.openapi import add_schemas
+from ddx.web.pages import add_pages
 from ddx.web.state import Server
 
 REFRESH_S = 0.5
@@ -56,6 +57,7 @@ def create_app(server: Server) -> FastAPI:
     app.include_router(feedback.router(server))
     app.include_router(health.router(server, metrics))
     add_docs(app)
+    add_pages(app, server)
     add_schemas(app)
     _say_errors(app, metrics)
     return app

@@ -1,0 +1,15 @@
+"""The pages that people read: server-rendered, without any outside file."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from ddx.web.pages import home, layout
+from ddx.web.state import Server
+
+
+def add_pages(app: FastAPI, server: Server) -> None:
+    """Serve `/` and what the pages are made of."""
+    pages = layout.Pages(server, app)
+    app.include_router(layout.router())
+    app.include_router(home.router(server, pages))
