@@ -106,14 +106,12 @@ class Prediction(Form):
     model_name: str
     prompt_version: int | None
     data: Differential
-<<<<<<< HEAD
     feedback: list[Said] | Absent = Field(
         default=None, description="Of `GET /predictions/{id}` alone, where somebody gave some."
-=======
+    )
     masked: dict[str, int] | None = Field(
         default=None,
         description="With privacy on: what was masked in the case. Quotes stand in that text.",
->>>>>>> c974384 (privacy = "mask": what identifies a person leaves a case before anything keeps it; measured, its misses said)
     )
 
 
