@@ -343,3 +343,10 @@ class NotAgreed(DdxError):
 
     code = "not_agreed"
     advice = "Nothing was asked. Say --yes where the cost is agreed, or make the grid smaller."
+
+
+class OutputRefused(DdxError):
+    """The file to write is there already, or cannot be made."""
+
+    code = "output_refused"
+    advice = "Name a new file in a folder that you may write: nothing is written over."

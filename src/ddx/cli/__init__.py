@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "Measure a model on cases whose truth is known.",
     "sweep": "Measure models, prompts and settings against each other.",
     "replay": "Ask logged cases again, otherwise; show both rankings.",
+    "export": "Write cases with their true diagnoses into a file.",
     "models": "List the models and which of them can answer now.",
     "prompts": "List the prompt configurations, or show one.",
     "config": "Show the settings in force and where each comes from.",

@@ -57,6 +57,7 @@ EXIT_CODE: dict[str, int] = {
     "server_unreachable": 62,
     "evaluation_stopped": 63,
     "not_agreed": 64,
+    "output_refused": 66,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

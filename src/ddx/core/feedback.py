@@ -90,7 +90,8 @@ def tags(said: Sequence[Feedback]) -> dict[str, str | None]:
 def case_of(prediction: Prediction, said: Sequence[Feedback]) -> Case | None:
     """Return a case with its truth, None where nobody named the true diagnosis.
 
-    The last word counts. A name that the answer had too, or a code, gains the ids or the name
+    The last word counts. A case whose text names the disease says so: `ddx evaluate` leaves it
+    out, for it asks nothing. A name that the answer had too, or a code, gains the ids or the name
     that the answer gave it.
     """
     told, request = _true(said), prediction.request
@@ -107,6 +108,7 @@ def case_of(prediction: Prediction, said: Sequence[Feedback]) -> Case | None:
         text=request.case,
         findings=request.findings,
         truth=Truth(name=name, ids=ids),
+        flags={"name_in_text": bool(name) and name.casefold() in request.case.casefold()},
     )
 
 
