@@ -231,6 +231,13 @@ class UntestedSchema(TrackerUnavailable):
     advice = 'Set delivery = "client", or update this program.'
 
 
+class TracesUnavailable(DdxError):
+    """The collector of traces cannot be reached now."""
+
+    code = "traces_unavailable"
+    advice = "Start it, or correct otlp_endpoint; nothing is lost, and traces go on by themselves."
+
+
 class DeliveryInUse(DdxError):
     """Another process delivers from this data folder."""
 

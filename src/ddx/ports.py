@@ -15,6 +15,7 @@ from ddx.core.evaluation import Asked
 from ddx.core.feedback import Feedback
 from ddx.core.record import Code, Diagnosis, EngineAnswer, Prediction, PredictionId, Request
 from ddx.core.run_draft import RunDraft
+from ddx.core.tracing import Trace
 from ddx.errors import DeliveryRefused
 
 
@@ -335,6 +336,32 @@ class Runs(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+class Traces(Protocol):
+    """Where traces are shown."""
+
+    name: str
+    """Of its place in the journals, which is kept for each apart."""
+    linked: bool
+    """Whether a trace is sent only when its run is there, and is linked to it."""
+
+    def send(self, traces: Sequence[Trace], run_ids: Mapping[PredictionId, str]) -> None:
+        """Send these traces; return once they are taken. Repeating it changes nothing.
+
+        Raises TracesUnavailable or TrackerUnavailable where it may go well later, and
+        DeliveryRefused where these traces would be refused again.
+        """
+
+
+class TracePlaces(Protocol):
+    """How far each journal is traced. One writer. A place that is lost means sending again."""
+
+    def cursor(self, sink: str, journal_id: str) -> int:
+        """Return the sequence up to which traces were sent, 0 where none was."""
+
+    def move(self, sink: str, journal_id: str, cursor: int) -> None:
+        """Keep it."""
 
 
 class DeliveryState(Protocol):

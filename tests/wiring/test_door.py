@@ -13,7 +13,7 @@ from ddx import settings
 from ddx.adapters import http_probe
 from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
 from ddx.errors import UntestedSchema
-from ddx.wiring import delivering
+from ddx.wiring import doors
 
 TESTED = "dc11669786a5"
 
@@ -30,13 +30,13 @@ def a_database(home: Path, revision: str) -> Path:
 
 def door(home: Path, **environment: str) -> object:
     loaded = settings.load(environment, home)
-    return delivering.door(loaded, threading.Event(), tries=30)
+    return doors.door(loaded, threading.Event(), tries=30)
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow", reason="needs the extra `tracking`")
-    monkeypatch.setattr(delivering, "DOOR_WAIT_S", 0.01)
+    monkeypatch.setattr(doors, "DOOR_WAIT_S", 0.01)
 
 
 def mlflow_answers(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:

@@ -48,6 +48,7 @@ EXIT_CODE: dict[str, int] = {
     "delivery_refused": 41,
     "mlflow_answer_lost": 40,
     "mlflow_schema_untested": 42,
+    "traces_unavailable": 44,
     "delivery_in_use": 43,
     "bad_knowledge": 50,
     "knowledge_in_use": 51,
@@ -57,7 +58,7 @@ EXIT_CODE: dict[str, int] = {
     "server_unreachable": 62,
     "evaluation_stopped": 63,
     "not_agreed": 64,
-    "output_refused": 66,
+    "output_refused": 65,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

@@ -220,6 +220,9 @@ class ModelCall:
     """None when there is no price; 0.0 means free."""
     latency_s: float
     """From the request leaving this process to the last byte."""
+    started_at: datetime | None = None
+    """When the request left, by the wall clock: for showing, never for order or durations. None
+    in records of earlier versions."""
     request_id: str | None = None
     """The provider's own."""
     error: str | None = None

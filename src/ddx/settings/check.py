@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ddx.errors import SettingsError
 from ddx.settings.places import check_address
@@ -11,6 +12,9 @@ from ddx.settings.words import nearest
 if TYPE_CHECKING:
     from ddx.core.registry import Model
     from ddx.settings.values import Settings
+
+
+_HTTP = ("http", "https")
 
 
 def check(settings: Settings) -> None:
@@ -22,6 +26,7 @@ def check(settings: Settings) -> None:
         "delivery": ("auto", "client", "bulk"),
         "journal": ("sqlite", "memory"),
         "privacy": ("off", "mask"),
+        "tracing": ("off", "mlflow"),
         "log_level": ("debug", "info", "warning", "error"),
     }
     for name, allowed in choices.items():
@@ -38,6 +43,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(
             f"data_dir must be a folder of its own: {settings.data} holds the project"
         )
+    _check_tracing(settings)
     if settings.tracking_uri:
         check_address(settings.tracking_uri, "tracking_uri")
     if not settings.instance.replace("-", "").replace("_", "").isalnum():
@@ -55,6 +61,15 @@ def _check_fallback(settings: Settings, model: Model) -> None:
         raise SettingsError(
             f"model {model.name!r}: its fallback must be another model that has none itself"
         )
+
+
+def _check_tracing(settings: Settings) -> None:
+    if settings.tracing == "mlflow" and urlsplit(settings.mlflow_uri).scheme not in _HTTP:
+        raise SettingsError('tracing = "mlflow" needs an MLflow server at http:// or https://')
+    if settings.otlp_endpoint:
+        parts = urlsplit(settings.otlp_endpoint)
+        if parts.scheme not in _HTTP or not parts.hostname:
+            raise SettingsError("otlp_endpoint must be an address such as http://127.0.0.1:4318")
 
 
 def _check_ports(settings: Settings) -> None:

@@ -63,6 +63,11 @@ class Settings:
     disk_reserve_mb: float = _setting(
         256.0, "free disk below which requests get 503, in MiB", least=0
     )
+    tracing: str = _setting("off", "off, or mlflow: a trace for each run, in MLflow")
+    otlp_endpoint: str = _setting(
+        "", "OpenTelemetry collector that gets the traces, as http://127.0.0.1:4318"
+    )
+    trace_content: bool = _setting(False, "put case, messages and reply into traces")
     privacy: str = _setting(
         "off", "off, or mask: names, numbers and addresses leave a case before anything keeps it"
     )

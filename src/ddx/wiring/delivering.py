@@ -2,60 +2,35 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from itertools import count
+from contextlib import closing, contextmanager
 
-from ddx.adapters import http_probe, logs, processes
+from ddx.adapters import logs, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
 from ddx.adapters.ed25519 import Ed25519Signer
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
-from ddx.adapters.sqlite_journal.store import Paths
 from ddx.adapters.system import SystemClock, luck, yield_to_others
 from ddx.core import ids
 from ddx.core.chain import Checkpoint
 from ddx.core.record import PredictionId
-from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
-from ddx.ports import JournalReader, Runs
+from ddx.errors import DdxError
+from ddx.ports import JournalReader
 from ddx.services.admission import Backlog
 from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
 from ddx.settings import Settings
+from ddx.wiring.doors import Journals, door
+from ddx.wiring.tracing import trace_once, tracing, wanted
 
 log = logging.getLogger("ddx")
 TEND_EVERY_S = 2.0
 CHECKPOINT_EVERY_S = 60.0
-DOOR_WAIT_S = 0.5
 DOOR_TRIES_ONCE = 20
 """Ten seconds where a person waits for the command to end."""
 STANDBY_LOOK_S = 1.0
-
-
-class Journals:
-    """The readers of all journals in a data folder, opened as they appear."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._open: dict[str, SqliteJournalReader] = {}
-
-    def __call__(self) -> Sequence[JournalReader]:
-        """Return a reader for each journal that is there now."""
-        data = self._settings.data
-        for instance in find_journals(data):
-            if instance not in self._open and Paths(data, instance).keys.exists():
-                # A journal that is just being made is met again at the next look.
-                with suppress(DdxError):
-                    self._open[instance] = SqliteJournalReader(data, instance)
-        return list(self._open.values())
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for reader in self._open.values():
-            reader.close()
 
 
 def would_deliver(settings: Settings) -> int:
@@ -104,15 +79,17 @@ def deliver(
         if once:
             adoption(settings).look()
             progress = deliverer.once()
+            traced = {"traced": trace_once(settings)} if wanted(settings) else {}
             left = sum(1 for _ in waiting(journals(), state))
             return {
                 "delivered": progress.acknowledged,
                 "quarantined": progress.quarantined,
                 "left": left,
+                **traced,
             }
         # A request that waits for its answer comes before a record that is safe already.
         yield_to_others()
-        with _tending(settings, journals):
+        with _tending(settings, journals), tracing(settings):
             deliverer.run(stop)
         return {"left": sum(1 for _ in waiting(journals(), state))}
 
@@ -124,43 +101,6 @@ def _lease_is_free(settings: Settings, stop: threading.Event) -> bool:
         if stop.wait(STANDBY_LOOK_S):
             return False
     return True
-
-
-def door(settings: Settings, stop: threading.Event, tries: int | None = None) -> Runs:
-    """Return the door into MLflow that the settings and the database allow.
-
-    Waits for MLflow to make its database: `tries` times DOOR_WAIT_S, or for ever. Raises
-    UntestedSchema where `delivery` is "bulk" and the database has another form.
-    """
-    from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
-
-    user, why = _user(), ""
-    if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
-        # A foreign server chooses where its files are.
-        ours = settings.artifacts_path if not settings.tracking_uri else None
-        return ClientRuns(settings.mlflow_uri, ours, user)
-    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user)
-    for _ in range(tries) if tries is not None else count():
-        # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
-        # schema in the middle of that is no reason to take the other door.
-        answers = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
-        try:
-            bulk.check()
-        except (TrackerUnavailable, UntestedSchema) as error:
-            untested = isinstance(error, UntestedSchema)
-            if untested and settings.delivery == "bulk":
-                raise
-            why = str(error)
-            # Where MLflow answers, its tables are as they will be.
-            if answers:
-                break
-        else:
-            return bulk
-        if stop.wait(DOOR_WAIT_S):
-            return bulk
-    log.warning("client door", extra={"event": "client_door", "why": why})
-    bulk.close()
-    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user)
 
 
 def backlog(settings: Settings) -> Backlog:
@@ -249,10 +189,3 @@ def sign_checkpoints(settings: Settings, journals: Sequence[JournalReader]) -> N
         draft.write_text(signer.sign(checkpoint))
         draft.chmod(0o600)
         draft.replace(folder / f"{journal.instance}.json")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "ddx"

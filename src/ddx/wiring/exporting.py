@@ -14,7 +14,7 @@ from ddx.core.record import PredictionId
 from ddx.errors import Erased
 from ddx.ports import JournalReader
 from ddx.settings import Settings
-from ddx.wiring.delivering import Journals
+from ddx.wiring.doors import Journals
 
 _WINDOW = 1_000
 

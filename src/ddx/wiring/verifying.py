@@ -12,7 +12,7 @@ from ddx.core.chain import Checkpoint
 from ddx.errors import BadCheckpoint
 from ddx.services.verify import Report, Verifier
 from ddx.settings import Settings
-from ddx.wiring.delivering import Journals, door
+from ddx.wiring.doors import Journals, door
 
 
 def verify(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from ddx.adapters.dspy_engine import sent
 from ddx.core.prices import Price
@@ -83,6 +85,12 @@ class Exchange:
             cached_tokens=self.cached_tokens,
             cost_usd=cost_usd,
             latency_s=self.ended_at - self.sent_at,
+            started_at=self._started_at(),
             request_id=next(filter(None, request_ids), self.response_id),
             error=self.error,
         )
+
+    def _started_at(self) -> datetime | None:
+        if not self.sent_at:
+            return None
+        return datetime.now(UTC) - timedelta(seconds=time.monotonic() - self.sent_at)

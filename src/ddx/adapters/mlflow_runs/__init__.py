@@ -4,6 +4,7 @@ from ddx.adapters.mlflow_runs.bulk import BulkRuns
 from ddx.adapters.mlflow_runs.client import ClientRuns
 from ddx.adapters.mlflow_runs.evaluation import EvaluationRun, keep_evaluation
 from ddx.adapters.mlflow_runs.sweep import CELL_TAG, PARENT_TAG, SweepRun, SweepRuns
+from ddx.adapters.mlflow_runs.traces import MlflowTraces
 
 __all__ = [
     "CELL_TAG",
@@ -11,6 +12,7 @@ __all__ = [
     "BulkRuns",
     "ClientRuns",
     "EvaluationRun",
+    "MlflowTraces",
     "SweepRun",
     "SweepRuns",
     "keep_evaluation",

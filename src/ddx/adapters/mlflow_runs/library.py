@@ -51,6 +51,15 @@ def mlflow() -> SimpleNamespace:
 
 
 @cache
+def tracing() -> SimpleNamespace:
+    """Load what posts to a server with MLflow's own credentials. Raises MissingExtra."""
+    mlflow()
+    from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+    return SimpleNamespace(http_request=http_request, verify_rest_response=verify_rest_response)
+
+
+@cache
 def tables() -> SimpleNamespace:
     """Load MLflow's table definitions, in seconds, as SQLAlchemy tables. Raises MissingExtra."""
     _prepare()

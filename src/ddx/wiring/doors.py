@@ -1,0 +1,87 @@
+"""What delivery and its like read and write: all journals, and the door into MLflow."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+
+from ddx.adapters import http_probe
+from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
+from ddx.adapters.sqlite_journal.store import Paths
+from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
+from ddx.ports import JournalReader, Runs
+from ddx.settings import Settings
+
+log = logging.getLogger("ddx")
+DOOR_WAIT_S = 0.5
+
+
+class Journals:
+    """The readers of all journals in a data folder, opened as they appear."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[str, SqliteJournalReader] = {}
+
+    def __call__(self) -> Sequence[JournalReader]:
+        """Return a reader for each journal that is there now."""
+        data = self._settings.data
+        for instance in find_journals(data):
+            if instance not in self._open and Paths(data, instance).keys.exists():
+                # A journal that is just being made is met again at the next look.
+                with suppress(DdxError):
+                    self._open[instance] = SqliteJournalReader(data, instance)
+        return list(self._open.values())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for reader in self._open.values():
+            reader.close()
+
+
+def door(settings: Settings, stop: threading.Event, tries: int | None = None) -> Runs:
+    """Return the door into MLflow that the settings and the database allow.
+
+    Waits for MLflow to make its database: `tries` times DOOR_WAIT_S, or for ever. Raises
+    UntestedSchema where `delivery` is "bulk" and the database has another form.
+    """
+    from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
+
+    user, why = _user(), ""
+    if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
+        # A foreign server chooses where its files are.
+        ours = settings.artifacts_path if not settings.tracking_uri else None
+        return ClientRuns(settings.mlflow_uri, ours, user)
+    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user)
+    for _ in range(tries) if tries is not None else count():
+        # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
+        # schema in the middle of that is no reason to take the other door.
+        answers = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
+        try:
+            bulk.check()
+        except (TrackerUnavailable, UntestedSchema) as error:
+            untested = isinstance(error, UntestedSchema)
+            if untested and settings.delivery == "bulk":
+                raise
+            why = str(error)
+            # Where MLflow answers, its tables are as they will be.
+            if answers:
+                break
+        else:
+            return bulk
+        if stop.wait(DOOR_WAIT_S):
+            return bulk
+    log.warning("client door", extra={"event": "client_door", "why": why})
+    bulk.close()
+    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "ddx"
