@@ -357,3 +357,17 @@ class OutputRefused(DdxError):
 
     code = "output_refused"
     advice = "Name a new file in a folder that you may write: nothing is written over."
+
+
+class BadProgram(DdxError):
+    """A file of a compiled program cannot be used."""
+
+    code = "bad_program"
+    advice = "Compile it again with `ddx optimize`, or take `program` out of the model's entry."
+
+
+class NothingLearned(DdxError):
+    """An optimiser came back without anything to use."""
+
+    code = "nothing_learned"
+    advice = "Give it more training cases or calls, or a model that finds some of them."

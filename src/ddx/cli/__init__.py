@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "Ask for one differential, without a server.",
     "evaluate": "Measure a model on cases whose truth is known.",
     "sweep": "Measure models, prompts and settings against each other.",
+    "optimize": "Compile a model's program on cases, and measure it.",
     "replay": "Ask logged cases again, otherwise; show both rankings.",
     "export": "Write cases with their true diagnoses into a file.",
     "models": "List the models and which of them can answer now.",

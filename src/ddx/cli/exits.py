@@ -59,6 +59,8 @@ EXIT_CODE: dict[str, int] = {
     "evaluation_stopped": 63,
     "not_agreed": 64,
     "output_refused": 65,
+    "nothing_learned": 66,
+    "bad_program": 53,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddx.cli import exits
+from ddx.cli.agreeing import agree
 from ddx.cli.output import as_json, percent, print_json, print_table, progress_bar
-from ddx.errors import NotAgreed
 
 if TYPE_CHECKING:
     from ddx.core.ranking import Estimate
-    from ddx.core.spending import Spending
     from ddx.core.sweep import Measured
     from ddx.wiring.sweep_kept import Sweep
 
@@ -164,7 +162,7 @@ def command(
         f" each case {sweep.options.repeat} times",
         err=True,
     )
-    _agree(sweep.spending, yes=yes)
+    agree(sweep.spending, yes=yes)
     try:
         with progress_bar("answers") as progress:
             found = sweeping.run(sweep, progress, concurrency=concurrency, mlflow=mlflow)
@@ -190,19 +188,6 @@ def _nothing_else(context: click.Context) -> None:
     if given:
         named = ", ".join(name.replace("_", "-") for name in given)
         raise click.UsageError(f"--resume asks what its folder says: leave {named} away")
-
-
-def _agree(spending: Spending, *, yes: bool) -> None:
-    """Say what it would cost, and ask. Raises NotAgreed."""
-    from ddx.core.spending import said
-
-    click.echo(f"{said(spending)}.", err=True)
-    if spending.free or yes:
-        return
-    if not sys.stdin.isatty():
-        raise NotAgreed("this may cost money, and there is no terminal to ask on")
-    if not click.confirm("Go on?", err=True):
-        raise NotAgreed("nothing was asked")
 
 
 # --- what is printed --------------------------------------------------------------------

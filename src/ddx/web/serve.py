@@ -13,17 +13,18 @@ from ddx.web.api import create_app
 from ddx.web.state import LAST_WORDS_S, Server
 from ddx.wiring import launch
 from ddx.wiring.privacy import masker
-from ddx.wiring.serving import set_up_logs
+from ddx.wiring.serving import check_programs, set_up_logs
 
 
 def serve(settings: Settings, *, with_deliverer: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; running requests get their time to finish.
 
-    With a deliverer beside it, which waits while another one works. Raises MissingExtra and
-    PortInUse, before anything is opened, and what Server.start raises.
+    With a deliverer beside it, which waits while another one works. Raises MissingExtra,
+    BadProgram and PortInUse, before anything is opened, and what Server.start raises.
     """
     set_up_logs(settings)
     masker(settings)
+    check_programs(settings)
     holder = launch.port_holder(settings.host, settings.port)
     if holder is not None:
         raise PortInUse(holder[0].upper() + holder[1:] + ".")

@@ -242,11 +242,15 @@ def grader_of(settings: Settings, knowledge: Path | None, engines: Engines) -> G
     return Grader(
         name_key=name_key,
         relations=relations,
-        ground=lambda name: [
-            # As truths are written: `ICD-10:J06.9`, `MONDO:0005709`.
-            code.code if ":" in code.code else f"{code.system}:{code.code}"
-            for code in engines.terminology().codes(name)
-        ],
+        ground=partial(ids_of, engines),
+    )
+
+
+def ids_of(engines: Engines, name: str) -> tuple[str, ...]:
+    """Return what a name is grounded to, as truths are written: `ICD-10:J06.9`, `MONDO:0005709`."""
+    return tuple(
+        code.code if ":" in code.code else f"{code.system}:{code.code}"
+        for code in engines.terminology().codes(name)
     )
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddx import __version__
@@ -27,6 +28,19 @@ from ddx.wiring.privacy import masker
 
 if TYPE_CHECKING:
     from ddx.adapters.dspy_engine import Gate
+
+
+def program_of(settings: Settings, model: Model) -> Path | None:
+    """Return the file of a model's compiled program, where it has one."""
+    return settings.home / model.program if model.program else None
+
+
+def check_programs(settings: Settings) -> None:
+    """See that the compiled programs of the registry can be used. Raises BadProgram."""
+    from ddx.adapters.dspy_engine import program_file
+
+    for model in settings.models.values():
+        program_file.read(program_of(settings, model))
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -188,6 +202,7 @@ class Engines:
             prices=self._settings.prices,
             gate=self._gate(model),
             threads=self._settings.engine_threads,
+            program=program_of(self._settings, model),
         )
 
     def _gate(self, model: Model) -> Gate:

@@ -327,3 +327,10 @@ async def test_a_busy_provider_gets_no_more_calls_than_it_may(stub: Provider) ->
     assert isinstance(answers[1].outcome, Failed)
     assert answers[1].outcome.code == "model_deadline"
     assert len(stub.bodies) == 1
+
+
+def test_the_fields_of_program_files_are_those_of_the_signature() -> None:
+    from ddx.adapters.dspy_engine import library, program_file
+
+    program = library.load().program
+    assert set(program.Advised.fields) == program_file.FIELDS

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from ddx.adapters.dspy_engine import library
+from ddx.adapters.dspy_engine import library, program_file
 from ddx.adapters.dspy_engine.attempts import Attempts, Question
 from ddx.adapters.dspy_engine.gate import Gate
 from ddx.adapters.dspy_engine.prices import price_of
@@ -45,9 +46,13 @@ class DspyEngine:
         prices: Mapping[str, Price] | None = None,
         threads: int = 32,
         gate: Gate | None = None,
+        program: Path | None = None,
         luck: Callable[[], float] = _RANDOM.random,
     ) -> None:
-        """Prepare; nothing is loaded yet. Raises MissingExtra and SettingsError."""
+        """Prepare; nothing is loaded yet. `program` is a file that `ddx optimize` made.
+
+        Raises MissingExtra, SettingsError and BadProgram.
+        """
         if find_spec("dspy") is None:
             raise MissingExtra("LLMs need DSPy: pip install 'ddx-server[llm]'")
         if not model.llm:
@@ -64,6 +69,7 @@ class DspyEngine:
         self._luck = luck
         self._refused: set[str] = set()
         self._lock = threading.Lock()
+        self._compiled = program_file.read(program)
         self._program: Any = None
 
     def warm(self) -> None:
@@ -98,7 +104,7 @@ class DspyEngine:
     def _run(self, attempts: Attempts, request: Request) -> EngineAnswer:
         try:
             program = self._get_program()
-            return attempts.run(program, program.digest(self._prompt(request).text))
+            return attempts.run(program, program.digest(self._text(self._prompt(request))))
         except Exception as error:
             # Its text may quote the case: only its class is told.
             return attempts.failed(type(error).__name__)
@@ -116,7 +122,7 @@ class DspyEngine:
                 self._program = loaded.program.Program(
                     wire=wire,
                     llm=self._llm,
-                    file=self._model.program,
+                    compiled=self._compiled,
                     bounded=self._model.api_base is not None,
                 )
             return self._program
@@ -130,7 +136,7 @@ class DspyEngine:
         return Question(
             model=self._model,
             task=Task(
-                text=prompt.text,
+                text=self._text(prompt),
                 case=request.case,
                 findings=request.findings,
                 top=request.top_differential,
@@ -147,6 +153,10 @@ class DspyEngine:
             refused=self._refused,
             gate=self._gate,
         )
+
+    def _text(self, prompt: PromptConfig) -> str:
+        """Return the instructions: the configuration's, or those compiled in their place."""
+        return self._compiled.text(prompt.text, prompt.digest)
 
     def _prompt(self, request: Request) -> PromptConfig:
         """Return the prompt configuration: the request's, else the model's, else the first.

@@ -42,3 +42,11 @@ def _load() -> Library:
     from ddx.adapters.dspy_engine import program, wire
 
     return Library(program, wire)
+
+
+def optimizer() -> ModuleType:
+    """Return the module of the optimisers; the first call takes seconds."""
+    load()
+    from ddx.adapters.dspy_engine import optimizer
+
+    return optimizer

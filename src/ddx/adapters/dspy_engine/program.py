@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import dspy
@@ -19,6 +18,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ddx.adapters.dspy_engine.task import REPAIR, Task
 from ddx.adapters.dspy_engine.wire import Wire, current
+from ddx.core.compiled import Compiled
 from ddx.core.record import Likelihood
 
 _MOST_ITEMS = 4
@@ -67,7 +67,7 @@ Repair = Differential.append("unreadable_answer", _UNREADABLE, str)
 AdvisedRepair = Advised.append("unreadable_answer", _UNREADABLE, str)
 
 
-class _OnceAdapter(dspy.JSONAdapter):  # type: ignore[misc]
+class OnceAdapter(dspy.JSONAdapter):  # type: ignore[misc]
     """Asks for JSON, and leaves the reading to core.answer.
 
     DSPy's own adapters raise on what does not fit the types, with the model's words in the
@@ -75,12 +75,15 @@ class _OnceAdapter(dspy.JSONAdapter):  # type: ignore[misc]
     """
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:  # noqa: ARG002
+        """Read nothing."""
         return {}
 
     def format_field_structure(self, signature: Any) -> str:
+        """Return how questions and answers look."""
         return _structure(signature)  # half of the CPU of a call, and the same each time
 
     def user_message_output_requirements(self, signature: Any) -> str:
+        """Return what ends each question."""
         fields = ", ".join(f"`{name}`" for name in signature.output_fields)
         return f"Answer with one JSON object with these fields, in this order: {fields}."
 
@@ -88,21 +91,22 @@ class _OnceAdapter(dspy.JSONAdapter):  # type: ignore[misc]
 class Program:
     """Asks one model. Safe for threads."""
 
-    def __init__(self, *, wire: Wire, llm: str, file: str | None, bounded: bool) -> None:
+    def __init__(self, *, wire: Wire, llm: str, compiled: Compiled, bounded: bool) -> None:
         """`bounded` limits the lists of the schema: for servers whose grammar counts."""
         self._llm = llm
         self._bounded = bounded
-        self._file = Path(file).read_bytes() if file else b""
-        self._demos = _demos(self._file)
+        self._compiled = compiled.digest
+        self._demos = [dspy.Example(**demo) for demo in compiled.demos]
         # Parameters go with each call: at construction DSPy refuses some of them for some
         # models, by name, where the provider itself should say what it takes.
         self._lm = dspy.LM(llm, engine=wire, cache=False, num_retries=0)
-        self._adapter = _OnceAdapter(use_native_function_calling=False)
+        self._adapter = OnceAdapter(use_native_function_calling=False)
 
     def digest(self, instructions: str) -> str:
         """Return the SHA-256 of all that shapes the prompt besides the case, 64 hex digits."""
         digest = hashlib.sha256()
-        for part in (_shape(), REPAIR.encode(), instructions.encode(), self._file):
+        parts = (_shape(), REPAIR.encode(), instructions.encode(), self._compiled.encode())
+        for part in parts:
             digest.update(len(part).to_bytes(8))
             digest.update(part)
         return digest.hexdigest()
@@ -199,17 +203,3 @@ def _inlined(node: Any, definitions: Any, *, gemini: bool, bounded: bool) -> Any
     if bounded and node["type"] == "string" and "enum" not in node:
         out["maxLength"] = _LONGEST_TEXT
     return out
-
-
-def _demos(file: bytes) -> list[Any]:
-    """Return the examples of a compiled program, as `dspy.Predict.save` writes them.
-
-    Only the examples: instructions are a prompt configuration's, so that the prompt recorded
-    for a run is the one that was used. The file is data; nothing in it is executed.
-    """
-    if not file:
-        return []
-    state = json.loads(file)
-    states = [state, *(value for value in state.values() if isinstance(value, dict))]
-    found: list[Any] = next((s["demos"] for s in states if isinstance(s.get("demos"), list)), [])
-    return [dspy.Example(**demo) for demo in found]

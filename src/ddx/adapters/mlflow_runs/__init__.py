@@ -3,6 +3,7 @@
 from ddx.adapters.mlflow_runs.bulk import BulkRuns
 from ddx.adapters.mlflow_runs.client import ClientRuns
 from ddx.adapters.mlflow_runs.evaluation import EvaluationRun, keep_evaluation
+from ddx.adapters.mlflow_runs.program import ProgramRun, keep_program
 from ddx.adapters.mlflow_runs.sweep import CELL_TAG, PARENT_TAG, SweepRun, SweepRuns
 from ddx.adapters.mlflow_runs.traces import MlflowTraces
 
@@ -13,7 +14,9 @@ __all__ = [
     "ClientRuns",
     "EvaluationRun",
     "MlflowTraces",
+    "ProgramRun",
     "SweepRun",
     "SweepRuns",
     "keep_evaluation",
+    "keep_program",
 ]
