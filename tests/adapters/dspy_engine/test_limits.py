@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.adapters.dspy_engine.stub import ANSWER, Provider, Says, provider
 
 from ddx.adapters.dspy_engine import DspyEngine
@@ -32,7 +35,7 @@ def stub() -> Iterator[Provider]:
         yield stub
 
 
-def an_engine(url: str, **changes: Any) -> DspyEngine:
+def an_engine(url: str, *, api_key: str | None = "secret-key", **changes: Any) -> DspyEngine:
     model = Model(
         name="local",
         engine=EngineKind.DSPY,
@@ -44,7 +47,7 @@ def an_engine(url: str, **changes: Any) -> DspyEngine:
         prompt=1,
     )
     model = replace(model, **changes)
-    return DspyEngine(model=model, prompts=PROMPTS, terminology=None, api_key="secret-key")
+    return DspyEngine(model=model, prompts=PROMPTS, terminology=None, api_key=api_key)
 
 
 async def ask(engine: DspyEngine, deadline_s: float = 20, **changes: Any) -> EngineAnswer:
@@ -268,14 +271,57 @@ DIALECTS = {
 }
 
 
+DIALECTS["vertex_ai/gemini-2.5-flash"] = DIALECTS["gemini/gemini-2.5-flash"]
+DIALECTS["vertex_ai/claude-sonnet-4-5"] = DIALECTS["anthropic/claude-sonnet-4-5"]
+DIALECTS["bedrock/anthropic.claude-opus-4-7"] = DIALECTS["anthropic/claude-sonnet-4-5"]
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Credentials where the clouds' own tools keep them; tell it where Google gives tokens."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "clinic")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "europe-west1")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = tmp_path / "account.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
+
+    def at(token_uri: str) -> None:
+        said = {
+            "type": "service_account",
+            "client_email": "ddx@clinic.example",
+            "private_key": pem.decode(),
+            "private_key_id": "1",
+            "token_uri": token_uri,
+        }
+        account.write_text(json.dumps(said))
+
+    return at
+
+
 @pytest.mark.parametrize("llm", list(DIALECTS))
-async def test_other_dialects_are_recorded_as_they_were_sent(llm: str) -> None:
+async def test_other_dialects_are_recorded_as_they_were_sent(
+    llm: str, cloud: Callable[[str], None]
+) -> None:
     bodies: list[dict[str, Any]] = []
+    allowed: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            body = json.dumps(DIALECTS[llm]).encode()
+            sent = self.rfile.read(int(self.headers["content-length"]))
+            if self.path == "/token":
+                body = b'{"access_token": "of-google", "expires_in": 3600}'
+            else:
+                bodies.append(json.loads(sent))
+                allowed.append(str(self.headers["authorization"]))
+                body = json.dumps(DIALECTS[llm]).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -288,12 +334,19 @@ async def test_other_dialects_are_recorded_as_they_were_sent(llm: str) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        answer = await ask(an_engine(url, llm=llm))
+        cloud(f"{url}/token")
+        # A cloud's credentials are looked for where its own tools keep them.
+        key = None if llm.startswith(("bedrock/", "vertex_ai/")) else "secret-key"
+        answer = await ask(an_engine(url, llm=llm, api_key=key))
     finally:
         server.shutdown()
         server.server_close()
     assert isinstance(answer.outcome, Answered)
     (body,) = bodies
+    if llm.startswith("vertex_ai/"):
+        assert allowed == ["Bearer of-google"]
+    if llm.startswith("bedrock/"):
+        assert "eu-central-1/bedrock-mantle/aws4_request" in allowed[0]
     place = body.get("generationConfig", body)
     assert place["temperature"] == 0.7 == answer.settings.temperature
     assert place.get("topK", place.get("top_k")) == 5 == answer.settings.top_k

@@ -170,7 +170,12 @@ def response_format(llm: str, *, most: int | None) -> dict[str, Any]:
         name: (field.annotation, ...) for name, field in Differential.output_fields.items()
     }
     raw = pydantic.create_model("Answer", **fields).model_json_schema()
-    schema = _inlined(raw, raw["$defs"], gemini=llm.startswith("gemini/"), bounded=most is not None)
+    schema = _inlined(
+        raw,
+        raw["$defs"],
+        gemini=llm.startswith(("gemini/", "vertex_ai/gemini")),
+        bounded=most is not None,
+    )
     if most is not None:
         schema["properties"]["diagnoses"]["maxItems"] = most
     return {

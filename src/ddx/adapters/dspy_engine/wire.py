@@ -41,6 +41,17 @@ _COMPATIBLE = "compatible"
 # With an address of its own, a model of these is reached in that provider's dialect; any other
 # is taken for an OpenAI-compatible server such as llama.cpp, vLLM or Ollama.
 _OWN_DIALECT = {"anthropic", "azure", "deepseek", "gemini", "groq", "moonshot", "openrouter", "xai"}
+_CLOUDS = {
+    "bedrock": (("anthropic.", "bedrock-anthropic"), ("", "bedrock-chat")),
+    "vertex_ai": (("claude", "vertex-anthropic"), ("", "vertex")),
+}
+"""Clouds by LiteLLM's name: how names of models there begin, and what lm15 calls the way to them.
+Their credentials, region and project are where their own tools keep them."""
+_DIALECTS = {
+    "bedrock-anthropic": "anthropic",
+    "vertex-anthropic": "anthropic",
+    "vertex": "gemini",
+}
 
 current: ContextVar[Exchange] = ContextVar("ddx_exchange")
 """The attempt that this thread is making."""
@@ -60,6 +71,7 @@ class Wire:
     ) -> None:
         transport = _RecordingTransport(max_connections=connections)
         self.route, config = _route(llm, api_base, api_key, transport)
+        self._cloud = llm.partition("/")[0] in _CLOUDS
         self._compatible = self.route.startswith(f"{_COMPATIBLE}/")
         self._native = LM15Engine(config)
 
@@ -80,7 +92,8 @@ class Wire:
             finish_reason=response.finish_reason,
             id=response.id,
         )
-        _count(exchange, response.usage, provider=self.route.split("/", 1)[0])
+        provider = self.route.partition(":" if self._cloud else "/")[0]
+        _count(exchange, response.usage, provider=_DIALECTS.get(provider, provider))
         return response
 
 
@@ -107,6 +120,13 @@ class _Connection:
 def _route(llm: str, api_base: str | None, api_key: str | None, transport: Any) -> tuple[str, Any]:
     """Return the model as lm15 routes it, and where and how to reach it."""
     prefix, _, name = llm.partition("/")
+    if prefix in _CLOUDS:
+        way = next(way for start, way in _CLOUDS[prefix] if name.startswith(start))
+        return f"{way}:{name}", RouterConfig(
+            api_keys=None if api_key is None else {way: api_key},
+            base_urls=None if api_base is None else {way: api_base},
+            transport=transport,
+        )
     if api_base is None:
         # Without a key of ours lm15 looks where the provider's own tools keep theirs: clouds.
         keys = None if api_key is None else {_provider(llm): api_key}
