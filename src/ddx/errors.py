@@ -371,3 +371,17 @@ class NothingLearned(DdxError):
 
     code = "nothing_learned"
     advice = "Give it more training cases or calls, or a model that finds some of them."
+
+
+class LedgerUnavailable(DdxError):
+    """The ledger cannot be read or written."""
+
+    code = "ledger_unavailable"
+    advice = "See that its folder can be written and has room; `ddx ledger rebuild` makes it anew."
+
+
+class BadQuestion(DdxError):
+    """A report was asked for that cannot be made."""
+
+    code = "bad_question"
+    advice = "`ddx report --help` shows what can be asked."

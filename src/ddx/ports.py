@@ -14,8 +14,10 @@ from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.evaluation import Asked
 from ddx.core.feedback import Feedback
 from ddx.core.record import Code, Diagnosis, EngineAnswer, Prediction, PredictionId, Request
+from ddx.core.report import By, Failure, Figures, Question
 from ddx.core.run_draft import RunDraft
 from ddx.core.tracing import Trace
+from ddx.core.usage import FeedbackRow, UsageRow
 from ddx.errors import DeliveryRefused
 
 
@@ -362,6 +364,47 @@ class TracePlaces(Protocol):
 
     def move(self, sink: str, journal_id: str, cursor: int) -> None:
         """Keep it."""
+
+
+class Ledger(Protocol):
+    """Rows about predictions, for figures. One writer. Made again from the journals at any time."""
+
+    def cursor(self, journal_id: str) -> int:
+        """Return the sequence up to which a journal is in it, 0 where nothing is."""
+
+    def add(
+        self,
+        journal_id: str,
+        cursor: int,
+        rows: Sequence[UsageRow],
+        feedback: Sequence[FeedbackRow],
+    ) -> None:
+        """Add rows and move the cursor, both or neither. Raises LedgerUnavailable."""
+
+    def tend(self) -> None:
+        """Put small files together, where that is due. Raises LedgerUnavailable."""
+
+    def forget(self) -> None:
+        """Empty it, cursors too. Raises LedgerUnavailable."""
+
+
+class Books(Protocol):
+    """Figures over the ledger as it is now. Each call raises LedgerUnavailable."""
+
+    def change(self) -> int:
+        """Return a number that grows when rows come."""
+
+    def figures(self, question: Question) -> Sequence[Figures]:
+        """Return figures for each group, in the order of its key; one for all without `by`."""
+
+    def failures(self, question: Question, limit: int) -> Sequence[Failure]:
+        """Return the newest predictions without an answer."""
+
+    def values(self, by: By) -> Sequence[str]:
+        """Return the values that a column has."""
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Return when the first and the last prediction came, None where there is none."""
 
 
 class DeliveryState(Protocol):

@@ -8,7 +8,7 @@ import sys
 import click
 
 from ddx import __version__
-from ddx.cli.exits import EXIT_INTERRUPTED, report, report_unforeseen
+from ddx.cli import exits
 from ddx.errors import DdxError
 
 COMMANDS = {
@@ -16,6 +16,8 @@ COMMANDS = {
     "serve": "Run the server alone.",
     "deliver": "Bring journal records to MLflow.",
     "predict": "Ask for one differential, without a server.",
+    "report": "Count successes, time, tokens and cost, by time and setting.",
+    "ledger": "Show, rebuild or verify the rows that reports are made of.",
     "evaluate": "Measure a model on cases whose truth is known.",
     "sweep": "Measure models, prompts and settings against each other.",
     "optimize": "Compile a model's program on cases, and measure it.",
@@ -83,13 +85,13 @@ def run(args: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except DdxError as error:
-        return report(error)
+        return exits.report(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        return EXIT_INTERRUPTED
+        return exits.EXIT_INTERRUPTED
     except Exception:
         import traceback  # it takes as long to load as all else here
 
         traceback.print_exc()
-        return report_unforeseen()
+        return exits.report_unforeseen()
     return code if isinstance(code, int) else 0

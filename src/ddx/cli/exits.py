@@ -60,6 +60,8 @@ EXIT_CODE: dict[str, int] = {
     "not_agreed": 64,
     "output_refused": 65,
     "nothing_learned": 66,
+    "ledger_unavailable": 67,
+    "bad_question": 68,
     "bad_program": 53,
     "internal": 70,
 }

@@ -112,6 +112,22 @@ def case_of(prediction: Prediction, said: Sequence[Feedback]) -> Case | None:
     )
 
 
+def rank_of_truth(prediction: Prediction, said: Feedback) -> int | None:
+    """Return where the answer has the true diagnosis, by code or by name; 0: it is not listed.
+
+    None where no truth was said, or there is no list.
+    """
+    outcome = prediction.outcome
+    if not isinstance(outcome, Answered) or not (said.true_diagnosis or said.true_code):
+        return None
+    name = (said.true_diagnosis or "").casefold()
+    code = said.true_code.code if said.true_code else None
+    for rank, one in enumerate(outcome.diagnoses, start=1):
+        if one.name.casefold() == name or (code and code in {found.code for found in one.codes}):
+            return rank
+    return 0
+
+
 def _true(said: Sequence[Feedback]) -> Feedback | None:
     return next((one for one in reversed(said) if one.true_diagnosis or one.true_code), None)
 

@@ -4,6 +4,7 @@ from ddx.adapters.mlflow_runs.bulk import BulkRuns
 from ddx.adapters.mlflow_runs.client import ClientRuns
 from ddx.adapters.mlflow_runs.evaluation import EvaluationRun, keep_evaluation
 from ddx.adapters.mlflow_runs.program import ProgramRun, keep_program
+from ddx.adapters.mlflow_runs.sums import sums
 from ddx.adapters.mlflow_runs.sweep import CELL_TAG, PARENT_TAG, SweepRun, SweepRuns
 from ddx.adapters.mlflow_runs.traces import MlflowTraces
 
@@ -19,4 +20,5 @@ __all__ = [
     "SweepRuns",
     "keep_evaluation",
     "keep_program",
+    "sums",
 ]

@@ -1,0 +1,230 @@
+"""Figures over the ledger, by DuckDB over its files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ddx.adapters.parquet_ledger import files
+from ddx.adapters.parquet_ledger.files import FOLDER, Manifest
+from ddx.core.report import TIMES, By, Failure, Figures, Question
+from ddx.errors import LedgerUnavailable, MissingExtra
+
+_MEMORY = "256MB"
+_TRIES = 5
+"""A file that a look finds gone was put together with others since: the next look has it."""
+
+_AT = "make_timestamp(epoch_us(received_at))"
+_GROUPS = {
+    By.HOUR: "date_trunc('hour', moment)",
+    By.DAY: "date_trunc('day', moment)",
+    By.WEEK: "date_trunc('week', moment)",
+}
+_FIGURES = """
+    count(*) as predictions,
+    count(*) filter (outcome = 'answered') as answered,
+    count(*) filter (outcome = 'insufficient_information') as declined,
+    count(*) filter (outcome = 'failed') as failed,
+    count(*) filter (outcome = 'cancelled') as cancelled,
+    count(*) filter (outcome = 'interrupted') as interrupted,
+    quantile_cont(duration_s, 0.5) as p50_s,
+    quantile_cont(duration_s, 0.95) as p95_s,
+    quantile_cont(duration_s, 0.99) as p99_s,
+    quantile_cont(llm_s, 0.5) as llm_p50_s,
+    quantile_cont(duration_s - llm_s, 0.5) as own_p50_s,
+    avg(attempts) as attempts,
+    sum(input_tokens)::bigint as input_tokens,
+    sum(output_tokens)::bigint as output_tokens,
+    fsum(cost_usd) as cost_usd,
+    count(*) filter (cost_usd is null) as cost_unknown,
+    count(said) as rated,
+    count(*) filter (said = 'accepted') as accepted,
+    count(true_rank) as truths,
+    count(*) filter (true_rank = 1) as truth_first,
+    count(*) filter (true_rank > 0) as truth_listed
+"""
+_FAILURE = """
+    prediction_id, moment, model, outcome, error_code, status, attempts, duration_s
+"""
+
+
+class LedgerReader:
+    """Answers questions from the files as they are now. Safe for threads."""
+
+    def __init__(self, data: Path) -> None:
+        """Open nothing yet. Raises MissingExtra."""
+        try:
+            import duckdb
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                "Reports need DuckDB and pyarrow: pip install 'ddx-server[analytics]'"
+            ) from error
+        self._duckdb = duckdb
+        self._folder = data / FOLDER
+        self._lock = threading.Lock()
+        self._db: Any = None
+
+    def change(self) -> int:
+        """Return a number that grows when rows come. Raises LedgerUnavailable."""
+        return files.read(self._folder).change
+
+    def figures(self, question: Question) -> list[Figures]:
+        """Return figures for each group, in the order of its key; one for all without `by`."""
+        groups = [_GROUPS.get(by, by.value) for by in question.by]
+        keys = ", ".join(f"{group} as k{place}" for place, group in enumerate(groups))
+        order = ", ".join(f"k{place} nulls last" for place in range(len(groups)))
+        rows = self._rows(
+            f"select {keys}{',' if keys else ''} {_FIGURES} from ledger"
+            + (f" group by all order by {order}" if keys else ""),
+            question,
+        )
+        width = len(groups)
+        names = [name for name in Figures.__dataclass_fields__ if name != "key"]
+        return [
+            Figures(
+                key=tuple(
+                    value.replace(tzinfo=UTC) if by in TIMES else value
+                    for by, value in zip(question.by, row[:width], strict=True)
+                ),
+                **dict(zip(names, row[width:], strict=True)),
+            )
+            for row in rows
+        ]
+
+    def failures(self, question: Question, limit: int) -> list[Failure]:
+        """Return the newest predictions without an answer."""
+        rows = self._rows(
+            f"select {_FAILURE} from ledger where outcome in ('failed', 'interrupted')"
+            f" order by moment desc, prediction_id desc limit {int(limit)}",
+            question,
+        )
+        names = list(Failure.__dataclass_fields__)
+        return [
+            Failure(**dict(zip(names, (row[0], row[1].replace(tzinfo=UTC), *row[2:]), strict=True)))
+            for row in rows
+        ]
+
+    def values(self, by: By) -> list[str]:
+        """Return the values that a column has, for people to choose from."""
+        rows = self._rows(
+            f"select distinct {by.value} from ledger where {by.value} is not null order by 1",
+            Question(),
+        )
+        return [str(value) for (value,) in rows]
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Return when the first and the last prediction came, None where there is none."""
+        ((first, last),) = self._rows("select min(moment), max(moment) from ledger", Question())
+        if first is None:
+            return None
+        return first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)
+
+    # --- DuckDB -------------------------------------------------------------------------
+
+    def _rows(self, sql: str, question: Question) -> list[tuple[Any, ...]]:
+        for left in reversed(range(_TRIES)):
+            manifest = files.read(self._folder)
+            view, values = self._view(manifest, question)
+            with self._lock:
+                try:
+                    found: list[tuple[Any, ...]] = (
+                        self._connection().execute(f"{view} {sql}", values).fetchall()
+                    )
+                except self._duckdb.IOException as error:
+                    if left:
+                        continue
+                    raise LedgerUnavailable("a file of the ledger cannot be read") from error
+                except self._duckdb.Error as error:
+                    kind = type(error).__name__
+                    raise LedgerUnavailable(f"the ledger cannot be read: {kind}") from error
+                return found
+        raise AssertionError("unreachable")
+
+    def _connection(self) -> Any:
+        if self._db is None:
+            self._db = self._duckdb.connect(":memory:")
+            # Nothing is fetched or written, whatever a query says.
+            for setting in (
+                f"memory_limit = '{_MEMORY}'",
+                "threads = 2",
+                "autoinstall_known_extensions = false",
+                "autoload_known_extensions = false",
+            ):
+                self._db.execute(f"set {setting}")
+        return self._db
+
+    def _view(self, manifest: Manifest, question: Question) -> tuple[str, list[Any]]:
+        """Return the common tables of each query: chosen rows, each with the last word on it."""
+        predictions = self._files(manifest, "predictions", question)
+        conditions, values = _conditions(question)
+        chosen = f"where {' and '.join(conditions)}" if conditions else ""
+        if not manifest.of("feedback"):
+            # A join by id costs as much as the figures.
+            unsaid = "null::varchar as said, null::integer as true_rank"
+            return (
+                f"with ledger as (select *, {_AT} as moment, {unsaid} from {predictions} {chosen})",
+                values,
+            )
+        feedback = self._files(manifest, "feedback", None)
+        return (
+            f"with chosen as (select *, {_AT} as moment from {predictions} {chosen}),"
+            " word as (select prediction_id, arg_max(outcome, seq) as said,"
+            f" arg_max(true_rank, seq) as true_rank from {feedback} group by prediction_id),"
+            " ledger as (select chosen.*, word.said, word.true_rank"
+            " from chosen left join word using (prediction_id))",
+            values,
+        )
+
+    def _files(self, manifest: Manifest, kind: str, question: Question | None) -> str:
+        names = [
+            name
+            for name in manifest.of(kind)
+            if question is None or _may_hold(name, question.since, question.until)
+        ]
+        if not names:
+            return f"({_EMPTY})"
+        quoted = ", ".join("'" + str(self._folder / n).replace("'", "''") + "'" for n in names)
+        return f"read_parquet([{quoted}], hive_partitioning = false)"
+
+
+def _may_hold(name: str, since: datetime | None, until: datetime | None) -> bool:
+    """Say whether a day's file can have rows of that time."""
+    day = name.split("day=", 1)[1][:10]
+    return (since is None or day >= since.astimezone(UTC).date().isoformat()) and (
+        until is None or day <= until.astimezone(UTC).date().isoformat()
+    )
+
+
+def _conditions(question: Question) -> tuple[list[str], list[Any]]:
+    conditions, values = list[str](), list[Any]()
+    for time, sign in ((question.since, ">="), (question.until, "<")):
+        if time is not None:
+            conditions.append(f"{_AT} {sign} ?")
+            values.append(time.astimezone(UTC).replace(tzinfo=None))
+    for by, value in question.where.items():
+        if value == "none":
+            conditions.append(f"{by.value} is null")
+        else:
+            conditions.append(f"{by.value}::varchar = ?")
+            values.append(value)
+    return conditions, values
+
+
+def _empty(columns: Sequence[tuple[str, str]]) -> str:
+    return f"select {', '.join(f'null::{kind} as {name}' for name, kind in columns)} where false"
+
+
+_EMPTY = _empty(
+    [
+        *((name, "varchar") for name in ("prediction_id", "model", "llm", "outcome")),
+        *((name, "varchar") for name in ("error_code", "caller", "version", "program_digest")),
+        *((name, "integer") for name in ("prompt", "top_k", "max_tokens", "status")),
+        *((name, "integer") for name in ("attempts", "input_tokens", "output_tokens")),
+        *((name, "double") for name in ("temperature", "duration_s", "llm_s", "cost_usd")),
+        ("received_at", "timestamp"),
+    ]
+)
+"""What is asked while there is no file: the columns that questions name."""
