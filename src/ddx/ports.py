@@ -14,7 +14,7 @@ from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.evaluation import Asked
 from ddx.core.feedback import Feedback
 from ddx.core.record import Code, Diagnosis, EngineAnswer, Prediction, PredictionId, Request
-from ddx.core.report import By, Failure, Figures, Question
+from ddx.core.report import Choices, Failure, Figures, Question
 from ddx.core.run_draft import RunDraft
 from ddx.core.tracing import Trace
 from ddx.core.usage import FeedbackRow, UsageRow
@@ -394,17 +394,17 @@ class Books(Protocol):
     def change(self) -> int:
         """Return a number that grows when rows come."""
 
-    def figures(self, question: Question) -> Sequence[Figures]:
-        """Return figures for each group, in the order of its key; one for all without `by`."""
+    def figures(self, question: Question, *, times: bool = True) -> Sequence[Figures]:
+        """Return figures for each group, in the order of its key; one for all without `by`.
+
+        Without `times` they have no percentiles, and come sooner.
+        """
 
     def failures(self, question: Question, limit: int) -> Sequence[Failure]:
         """Return the newest predictions without an answer."""
 
-    def values(self, by: By) -> Sequence[str]:
-        """Return the values that a column has."""
-
-    def span(self) -> tuple[datetime, datetime] | None:
-        """Return when the first and the last prediction came, None where there is none."""
+    def choices(self) -> Choices:
+        """Return what there is to choose from."""
 
 
 class DeliveryState(Protocol):

@@ -6,14 +6,14 @@ import random
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.make import CASE, NOON, a_feedback, a_prediction, a_request, finished
 
 from ddx.core.feedback import Feedback, Reason, Verdict
 from ddx.core.record import Declined, Failed, Interrupted
-from ddx.core.report import By, Figures, Question
+from ddx.core.report import FILTERS, By, Choices, Figures, Question
 from ddx.core.usage import FeedbackRow, UsageRow, feedback_row, usage_row
 from ddx.errors import LedgerUnavailable
 
@@ -75,8 +75,25 @@ def test_an_empty_ledger_has_figures_of_nothing(tmp_path: Path) -> None:
     assert asked(tmp_path, By.DAY, By.MODEL) == []
     reader = LedgerReader(tmp_path)
     assert reader.failures(Question(), 5) == []
-    assert reader.span() is None
-    assert reader.values(By.MODEL) == []
+    assert reader.choices() == Choices(values=dict.fromkeys(FILTERS, ()))
+
+
+def test_choices_find_what_they_name(tmp_path: Path) -> None:
+    rows = [a_row(temperature=value) for value in (None, 0.0, 0.7)]
+    ParquetLedger(tmp_path).add(JOURNAL, 3, rows, [])
+    reader = LedgerReader(tmp_path)
+    choices = reader.choices()
+    assert choices.first == choices.last == rows[0].received_at
+    assert choices.values[By.TEMPERATURE] == ("0", "0.7", "none")
+    for by, values in choices.values.items():
+        for value in values:
+            (found,) = reader.figures(Question(where={by: value}))
+            assert found.predictions == (1 if by is By.TEMPERATURE else 3), (by, value)
+            (quick,) = reader.figures(Question(where={by: value}), times=False)
+            assert quick == replace(found, **cast("Any", dict.fromkeys(TIMES)))
+
+
+TIMES = ("p50_s", "p95_s", "p99_s", "llm_p50_s", "own_p50_s")
 
 
 @pytest.mark.parametrize("by", list(By))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -32,6 +32,9 @@ class By(StrEnum):
 
 
 TIMES = frozenset({By.HOUR, By.DAY, By.WEEK})
+_HOURS = timedelta(days=3)
+_DAYS = timedelta(days=120)
+"""So long is told by the hour, and by the day; what is longer by the week."""
 _MANY = 20_000
 """Of both groups together, from which counting every table takes long."""
 FILTERS = (By.MODEL, By.PROMPT, By.OUTCOME, By.ERROR_CODE, By.CALLER, By.TEMPERATURE)
@@ -117,6 +120,17 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the ledger holds, for people to choose from."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+    """When the first and the last prediction came, None where there is none."""
+    values: Mapping[By, Sequence[str]] = field(default_factory=dict)
+    """Of each of FILTERS, as `said` says them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """Two groups side by side, and whether chance explains how they differ."""
 
@@ -127,6 +141,26 @@ class Difference:
     second_n: int
     p: float
     """Two-sided; 1.0 where there is nothing to compare."""
+
+
+def said(value: object) -> str:
+    """Say a value of a group as people name it, and as a question names it.
+
+    >>> said(None), said(0.0), said(0.7), said("gpt-4o")
+    ('none', '0', '0.7', 'gpt-4o')
+    """
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def step_of(length: timedelta) -> By:
+    """Return the step in which a time of this length is told.
+
+    >>> step_of(timedelta(hours=24)).value, step_of(timedelta(days=30)).value
+    ('hour', 'day')
+    """
+    return By.HOUR if length <= _HOURS else By.DAY if length <= _DAYS else By.WEEK
 
 
 def differences(first: Figures, second: Figures) -> tuple[Difference, ...]:

@@ -6,7 +6,7 @@ import csv as csv_format
 from collections.abc import Sequence
 from datetime import datetime
 
-from ddx.core.report import By, Figures
+from ddx.core.report import By, Figures, said
 
 HEAD = (
     *("n", "success %", "declined", "failed", "p50 s", "p95 s", "p99 s", "LLM p50 s"),
@@ -28,9 +28,7 @@ def named(value: object, by: By) -> str:
     """Say one value of a group."""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:00" if by is By.HOUR else "%Y-%m-%d")
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return said(value)
 
 
 def cells(figures: Figures) -> tuple[str, ...]:

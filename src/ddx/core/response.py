@@ -40,6 +40,9 @@ STATUS: dict[str, int] = {
     "journal_unavailable": 503,
     "journal_full": 503,
     "backlog_full": 503,
+    "ledger_unavailable": 503,
+    "mlflow_unavailable": 503,
+    "missing_extra": 503,
 }
 """HTTP status of each error code; what is not listed is a 500."""
 

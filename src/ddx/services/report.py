@@ -8,7 +8,7 @@ from typing import Any
 
 from ddx.core import ids
 from ddx.core.record import PredictionId
-from ddx.core.report import By, Difference, Failure, Figures, Question, differences
+from ddx.core.report import By, Difference, Failure, Figures, Question, differences, said
 from ddx.errors import BadQuestion
 from ddx.ports import Books
 
@@ -95,14 +95,3 @@ def _two(
                 f"there is no {by[0].value} {value!r} in that time; there are {there}"
             )
     return named[compare[0]], named[compare[1]]
-
-
-def said(value: object) -> str:
-    """Say a value of a group as people name it.
-
-    >>> said(None), said(0.0), said(0.7), said("gpt-4o")
-    ('none', '0', '0.7', 'gpt-4o')
-    """
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,28 +8,24 @@ from pathlib import Path
 
 from ddx.adapters import report_page
 from ddx.adapters.report_page.page import Shown
-from ddx.core.report import By
+from ddx.core.report import step_of
 from ddx.services.report import Report, run_id_of
 from ddx.settings import Settings
 from ddx.wiring.reporting import books
-
-_HOURS = timedelta(days=3)
-_DAYS = timedelta(days=120)
 
 
 def write(settings: Settings, path: Path, report: Report) -> None:
     """Write the page. Raises MissingExtra, OutputRefused, LedgerUnavailable."""
     question = report.question
     ledger = books(settings)
-    span = ledger.span()
+    there = ledger.choices()
     length = timedelta(0)
-    if span is not None:
-        first = max(filter(None, (span[0], question.since)))
-        length = min(filter(None, (span[1], question.until))) - first
-    step = By.HOUR if length <= _HOURS else By.DAY if length <= _DAYS else By.WEEK
     title = "Predictions"
-    if span is not None:
+    if there.first and there.last:
+        first = max(filter(None, (there.first, question.since)))
+        length = min(filter(None, (there.last, question.until))) - first
         title += f" {first:%Y-%m-%d} to {first + length:%Y-%m-%d}"
+    step = step_of(length)
     report_page.write(
         path,
         Shown(

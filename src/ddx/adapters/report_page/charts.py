@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pygal
@@ -15,7 +17,9 @@ _STYLE = Style(
     foreground="#56635f",
     foreground_strong="#56635f",
     foreground_subtle="#d9e0dd",
-    colors=("#0f6b62", "#c77d0a", "#a3201d", "#4b6bb0", "#7a5195"),
+    guide_stroke_color="#d0d8d5",
+    major_guide_stroke_color="#d0d8d5",
+    colors=("#12877b", "#d08a1c", "#c8453f", "#5b7fd0", "#9a6cb8", "#7a8783"),
     font_family="system-ui, sans-serif",
     label_font_size=11,
     major_label_font_size=11,
@@ -24,10 +28,26 @@ _STYLE = Style(
     opacity=".85",
     stroke_width=2.5,
 )
-_MOST_LABELS = 6
+_MOST_LABELS, _FEWER_LABELS = 6, 4
+_WIDE, _NARROW = 720, 400
+_narrow: ContextVar[bool] = ContextVar("narrow", default=False)
+_DARK = """<style>@media (prefers-color-scheme: dark) {
+text { fill: #a3b1ad !important }
+.guides path, .axis > .line { stroke: #3d4a47 !important }
+}</style></svg>"""
 _SCRIPT = re.compile(r"<script.*?</script>", re.DOTALL)
 
 Values = Sequence[float | None]
+
+
+@contextmanager
+def narrow(*, wanted: bool) -> Iterator[None]:
+    """Draw for a telephone, where `wanted`: as many letters, in half the width."""
+    token = _narrow.set(wanted)
+    try:
+        yield
+    finally:
+        _narrow.reset(token)
 
 
 def lines(labels: Sequence[str], series: Mapping[str, Values], unit: Callable[[float], str]) -> str:
@@ -41,12 +61,22 @@ def bars(labels: Sequence[str], series: Mapping[str, Values], unit: Callable[[fl
     return _drawn(pygal.StackedBar(**_common(labels, unit), spacing=6), labels, series)
 
 
+def sideways(
+    labels: Sequence[str], series: Mapping[str, Values], unit: Callable[[float], str]
+) -> str:
+    """Return lying bars, the first label on top, with room for long labels."""
+    common = _common(labels, unit) | {"height": 90 + 22 * len(labels) * len(series)}
+    common |= {"truncate_label": 34, "show_minor_x_labels": True}
+    chart = pygal.HorizontalBar(**common, spacing=4)
+    return _drawn(chart, list(reversed(labels)), {k: v[::-1] for k, v in series.items()})
+
+
 def _common(labels: Sequence[str], unit: Callable[[float], str]) -> dict[str, Any]:
     return {
         "style": _STYLE,
         "js": [],
         "height": 240,
-        "width": 720,
+        "width": _WIDE,
         "margin": 8,
         "legend_at_bottom": True,
         "legend_box_size": 10,
@@ -64,8 +94,12 @@ def _common(labels: Sequence[str], unit: Callable[[float], str]) -> dict[str, An
 
 
 def _drawn(chart: Any, labels: Sequence[str], series: Mapping[str, Values]) -> str:
+    if _narrow.get():
+        chart.config(width=_NARROW, x_labels_major_count=_FEWER_LABELS)
+    chart.config(legend_at_bottom_columns=max(1, min(len(series), 3)))
     chart.x_labels = list(labels)
     for name, values in series.items():
         chart.add(name, list(values))
     # Without its own scripts it still writes their settings.
-    return _SCRIPT.sub("", str(chart.render(is_unicode=True)))
+    drawn = _SCRIPT.sub("", str(chart.render(is_unicode=True))).rstrip()
+    return drawn.removesuffix("</svg>") + _DARK

@@ -6,12 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ddx.core.report import TIMES, By, Difference, Failure, Figures
-from ddx.core.report_text import HEAD, cells, key, named
+from ddx.core.report_text import HEAD, cells, key
 from ddx.errors import MissingExtra, OutputRefused
 
 
@@ -48,8 +47,7 @@ def write(path: Path, shown: Shown) -> None:
             head=HEAD,
             cells=cells,
             key=key,
-            charts=_charts(shown.times, shown.step),
-            bars=_group_charts(shown),
+            charts=_charts(shown),
         )
     )
     try:
@@ -62,61 +60,21 @@ def write(path: Path, shown: Shown) -> None:
         file.write(text)
 
 
-def _charts(times: Sequence[Figures], step: By) -> Mapping[str, str]:
-    charts = _library()
-    if not times:
-        return {}
-    labels = [named(one.key[0], step) for one in times]
-    return {
-        "Success": charts.lines(
-            labels,
-            {"answered or declined": [_percent(one.success_rate) for one in times]},
-            lambda value: f"{value:.1f} %",
-        ),
-        "Predictions": charts.bars(
-            labels,
-            {
-                "answered": [one.answered for one in times],
-                "declined": [one.declined for one in times],
-                "failed": [one.failed + one.cancelled + one.interrupted for one in times],
-            },
-            lambda value: f"{value:.0f}",
-        ),
-        "Time to the answer": charts.lines(
-            labels,
-            {name: [getattr(one, f"{name}_s") for one in times] for name in ("p50", "p95", "p99")},
-            lambda value: f"{value:.3g} s",
-        ),
-        "Cost": charts.bars(
-            labels,
-            {"US dollars, where known": [one.cost_usd for one in times]},
-            lambda value: f"{value:.4g}",
-        ),
-    }
-
-
-def _group_charts(shown: Shown) -> Mapping[str, str]:
-    if not shown.groups or set(shown.by) & TIMES:
-        return {}
-    charts = _library()
-    labels = [" ".join(key(one, shown.by)) for one in shown.groups]
-    by = ", ".join(one.value for one in shown.by)
-    return {
-        f"Success by {by}": charts.bars(
-            labels,
-            {"per cent": [_percent(one.success_rate) for one in shown.groups]},
-            lambda value: f"{value:.1f} %",
-        ),
-    }
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
-def _library() -> ModuleType:
+def _charts(shown: Shown) -> Mapping[str, str]:
     try:
-        from ddx.adapters.report_page import charts
+        from ddx.adapters.report_page import drawing
     except ModuleNotFoundError as error:
         raise MissingExtra("Charts need pygal: pip install 'ddx-server[analytics]'") from error
-    return charts
+    found = dict[str, str]()
+    if shown.times:
+        times, step = shown.times, shown.step
+        found |= {
+            "Success": drawing.success(times, step),
+            "Predictions": drawing.outcomes(times, step),
+            "Time to the answer": drawing.latency(times, step),
+            "Cost": drawing.cost(times, step),
+        }
+    if shown.groups and not set(shown.by) & TIMES:
+        by = ", ".join(one.value for one in shown.by)
+        found[f"Success by {by}"] = drawing.success_by_group(shown.groups)
+    return found

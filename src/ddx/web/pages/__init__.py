@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from ddx.web.pages import home, layout
+from ddx.web.pages import dashboard, home, layout, request
 from ddx.web.state import Server
 
 
 def add_pages(app: FastAPI, server: Server) -> None:
-    """Serve `/` and what the pages are made of."""
-    pages = layout.Pages(server, app)
+    """Serve `/`, `/dashboard` and what the pages are made of."""
+    pages = layout.Pages(server)
     app.include_router(layout.router())
     app.include_router(home.router(server, pages))
+    app.include_router(dashboard.router(server, pages))
+    app.include_router(request.router(server, pages))

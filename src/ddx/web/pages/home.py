@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from ddx.core.record import Prediction, PredictionId, Setting
 from ddx.core.registry import EngineKind
-from ddx.errors import DdxError, InvalidRequest
+from ddx.errors import DdxError
 from ddx.web import problems
-from ddx.web.body import read
 from ddx.web.pages.layout import Pages
 from ddx.web.pages.marks import pieces
+from ddx.web.pages.posted import fields
 from ddx.web.predict import CALLER
 from ddx.web.replies import body_of
 from ddx.web.said import OneBody
@@ -28,7 +27,6 @@ from ddx.web.schema import CASE_LIMIT, PredictBody
 from ddx.web.state import Server
 from ddx.wiring.serving import registry
 
-FORM = "application/x-www-form-urlencoded"
 _SETTINGS = {
     "": "the usual",
     Setting.PRIMARY_CARE: "primary care",
@@ -52,7 +50,7 @@ def router(server: Server, pages: Pages) -> APIRouter:
     @routes.post("/")
     async def ask(request: Request) -> Response:
         """Answer a form, for a browser without scripts."""
-        given = await _fields(request, server)
+        given = await fields(request, server.settings)
         shown = _blank(server, given)
         try:
             body = PredictBody.model_validate({k: v for k, v in given.items() if v})
@@ -72,7 +70,7 @@ def router(server: Server, pages: Pages) -> APIRouter:
     @routes.post("/feedback")
     async def say(request: Request) -> Response:
         """Keep the feedback of a form, for a browser without scripts."""
-        given = await _fields(request, server)
+        given = await fields(request, server.settings)
         id = PredictionId(given.get("prediction_id", ""))
         chosen = given.get("suggestion")
         body = {name: given.get(name) for name in ("true_diagnosis", "comment", "outcome")}
@@ -99,19 +97,24 @@ def examples() -> list[dict[str, str]]:
     ]
 
 
-def _blank(server: Server, given: Mapping[str, str]) -> dict[str, Any]:
+def usable_models(server: Server) -> list[dict[str, Any]]:
+    """Return the models to choose from: name, whether they can answer now, whether an LLM does."""
     settings = server.settings
     known = registry(settings)
-    models = [
+    return [
         {"name": one.name, "usable": known.has_key(one), "llm": one.engine is EngineKind.DSPY}
         for one in settings.models.values()
         if one.engine is not EngineKind.INSTANT or settings.bench_models
     ]
+
+
+def _blank(server: Server, given: Mapping[str, str]) -> dict[str, Any]:
+    settings = server.settings
     prompts = [{"index": str(one.index), "name": one.name} for one in settings.prompts.values()]
     return {
         "given": {name: given.get(name, "") for name in ("case", "prompt_version", "setting")}
         | {"model_name": given.get("model_name") or settings.default_model},
-        "models": models,
+        "models": usable_models(server),
         "prompts": prompts,
         "settings": _SETTINGS,
         "examples": examples(),
@@ -130,16 +133,3 @@ def _answer(done: Prediction) -> tuple[int, dict[str, Any]]:
         return status, {"problem": reply}
     cut = pieces(done.request.case, reply["data"]["result"])
     return status, {"reply": reply, "pieces": cut}
-
-
-async def _fields(request: Request, server: Server) -> dict[str, str]:
-    """Return the fields of a form. Raises InvalidRequest where another site sent it."""
-    origin = request.headers.get("origin")
-    if origin not in (None, "null") and origin.partition("://")[2] != request.headers.get("host"):
-        raise InvalidRequest("This form was sent by another site.")
-    settings = server.settings
-    # Each byte of a case may take three in a form.
-    most = 3 * settings.max_body_bytes
-    raw, _ = await read(request, {FORM}, most, settings.body_timeout_s)
-    found = dict(parse_qsl(raw.decode("ascii", "replace"), keep_blank_values=True))
-    return {name: value.replace("\r\n", "\n") for name, value in found.items()}

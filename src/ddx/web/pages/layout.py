@@ -12,11 +12,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
-from ddx.core.response import DISCLAIMER
+from ddx.core.response import DISCLAIMER, STATUS
+from ddx.errors import DdxError
 from ddx.web.state import Server
 
 POLICY = (
@@ -39,8 +40,8 @@ class Link:
 class Pages:
     """Renders templates. Other rooms ask it for their page: `pages.page(request, "x.html", …)`."""
 
-    def __init__(self, server: Server, app: FastAPI) -> None:
-        self._server, self._app = server, app
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._templates = Environment(
             loader=PackageLoader("ddx.web.pages"),
             autoescape=True,
@@ -60,10 +61,15 @@ class Pages:
         )
         return Response(text, status_code=status, media_type="text/html", headers=headers())
 
+    def refusal(self, request: Request, error: DdxError) -> Response:
+        """Return a page that says an error, with its status."""
+        status = STATUS.get(error.code, 500)
+        return self.page(
+            request, "refusal.html", status=status, message=str(error), advice=error.advice
+        )
+
     def _links(self) -> list[Link]:
-        there = {getattr(route, "path", "") for route in self._app.routes}
-        found = [Link("/", "Try a case")]
-        found += [Link("/dashboard", "Dashboard")] if "/dashboard" in there else []
+        found = [Link("/", "Try a case"), Link("/dashboard", "Dashboard")]
         uri = self._server.settings.mlflow_uri
         found += [Link(uri, "MLflow", outside=True)] if uri.startswith(("http:", "https:")) else []
         return [*found, Link("/docs", "API")]

@@ -1,0 +1,70 @@
+"""Where a person looks at a run: the address of its page, asked of MLflow's server itself.
+
+Over its REST interface, so that the server that answers requests need not load MLflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from ddx.core.record import PredictionId
+from ddx.core.run_draft import EXPERIMENT
+from ddx.errors import TrackerUnavailable
+
+_TIMEOUT_S = 5.0
+
+
+def run_page(tracking_uri: str, id: PredictionId) -> str | None:
+    """Return the address of a prediction's run in MLflow's pages; None where it has none yet.
+
+    Raises TrackerUnavailable.
+    """
+    api = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow"
+    name = urllib.parse.urlencode({"experiment_name": EXPERIMENT})
+    try:
+        experiment = _asked(f"{api}/experiments/get-by-name?{name}")["experiment"]["experiment_id"]
+        found = _asked(
+            f"{api}/runs/search",
+            {
+                "experiment_ids": [experiment],
+                "filter": f"tags.`ddx.prediction_id` = '{id}'",
+                "max_results": 1,
+            },
+        )
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise TrackerUnavailable(f"MLflow answers {error.code} when asked for a run") from None
+    except (OSError, ValueError, KeyError) as error:
+        kind = type(error).__name__
+        raise TrackerUnavailable(f"MLflow does not say where the run is ({kind})") from None
+    runs = found.get("runs", [])
+    if not runs:
+        return None
+    return f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{runs[0]['info']['run_id']}"
+
+
+def _asked(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", **_credentials()}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers)  # noqa: S310  (from the settings)
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def _credentials() -> dict[str, str]:
+    """Return what MLflow's own client would say of itself, from the variables that it reads."""
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    user, word = (os.environ.get(f"MLFLOW_TRACKING_{one}") for one in ("USERNAME", "PASSWORD"))
+    if not user or not word:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{word}".encode()).decode()}
