@@ -20,6 +20,7 @@ from ddx.errors import DeliveryRefused, TrackerUnavailable
 from ddx.ports import Runs
 
 pytestmark = pytest.mark.xdist_group("mlflow")
+PAGES = "http://ddx.example"
 ODD = "naïve “fièvre” 🤒\r\nline\rline\n\ttab\u2028sep \x07bell\x00nul 发烧\n\n"
 
 
@@ -163,14 +164,14 @@ class TestMemoryRunsWithOurIds(OurIdsContract):
 
 @pytest.fixture
 def client(tracking: Tracking) -> Iterator[ClientRuns]:
-    runs = ClientRuns(tracking.uri, tracking.artifacts_path, "somebody")
+    runs = ClientRuns(tracking.uri, tracking.artifacts_path, "somebody", PAGES)
     yield runs
     runs.close()
 
 
 @pytest.fixture
 def bulk(tracking: Tracking) -> Iterator[BulkRuns]:
-    runs = BulkRuns(tracking.db_uri, tracking.artifacts_path, "somebody")
+    runs = BulkRuns(tracking.db_uri, tracking.artifacts_path, "somebody", PAGES)
     yield runs
     runs.close()
 
@@ -206,6 +207,28 @@ def test_runs_of_both_doors_differ_in_nothing_but_their_ids(
         assert by_bulk.run_id != by_client.run_id
         seen_by_bulk = seen_by_anyone(tracking, by_bulk.run_id, tmp_path)
         assert seen_by_bulk == seen_by_client
+
+
+@pytest.mark.parametrize("door", ["client", "bulk"])
+def test_a_run_leads_to_its_page_until_somebody_writes_there(
+    tracking: Tracking, door: str, request: pytest.FixtureRequest
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    runs, one, mlflow = request.getfixturevalue(door), a_draft(), MlflowClient(tracking.uri)
+    deliver(runs, one)
+    (seen,) = runs.look_for([one.prediction_id])[one.prediction_id]
+
+    def note() -> str:
+        return str(mlflow.get_run(seen.run_id).data.tags["mlflow.note.content"])
+
+    assert note().endswith(f"({PAGES}/dashboard/requests/{one.prediction_id})")
+    mlflow.set_tag(seen.run_id, "mlflow.note.content", "Looked at.")
+    if runs.chooses_ids:
+        runs.deliver([one], {one.prediction_id: seen.run_id})
+    else:
+        runs.fill(seen.run_id, one)
+    assert note() == "Looked at."
 
 
 def seen_by_anyone(tracking: Tracking, run_id: str, folder: Path) -> dict[str, Any]:

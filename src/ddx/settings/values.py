@@ -25,6 +25,9 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address the server listens on")
     port: int = _setting(8000, "port of the server")
+    public_url: str = _setting(
+        "", "address at which people reach this server, for links from MLflow"
+    )
     mlflow_host: str = _setting("127.0.0.1", "address MLflow listens on, where we start it")
     mlflow_port: int = _setting(5000, "port of MLflow, where we start it")
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")

@@ -51,12 +51,12 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
     """
     from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
 
-    user, why = _user(), ""
+    user, pages, why = _user(), settings.public_url or settings.server_url, ""
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
         ours = settings.artifacts_path if not settings.tracking_uri else None
-        return ClientRuns(settings.mlflow_uri, ours, user)
-    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user)
+        return ClientRuns(settings.mlflow_uri, ours, user, pages)
+    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages)
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
@@ -77,7 +77,7 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
             return bulk
     log.warning("client door", extra={"event": "client_door", "why": why})
     bulk.close()
-    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user)
+    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages)
 
 
 def _user() -> str:

@@ -13,7 +13,7 @@ from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, found_draft
 from ddx.adapters.mlflow_runs.insertion import insert
 from ddx.adapters.mlflow_runs.library import tables
 from ddx.adapters.mlflow_runs.place import Place, ensure
-from ddx.adapters.mlflow_runs.rows import Target, content_rows, run_row
+from ddx.adapters.mlflow_runs.rows import Target, content_rows, note_rows, run_row
 from ddx.core import ids as core_ids
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft
@@ -37,13 +37,13 @@ class BulkRuns:
     batch = 500
     """A transaction of these holds SQLite's write lock for a third of a second."""
 
-    def __init__(self, db_uri: str, artifacts_path: str, user: str) -> None:
+    def __init__(self, db_uri: str, artifacts_path: str, user: str, pages: str = "") -> None:
         """`db_uri` is MLflow's, `artifacts_path` an absolute path or the URI of an object store;
-        `user` is shown as the runs' user.
+        `user` is shown as the runs' user, `pages` is the address of our server, for links.
         """
         self._database = Database(db_uri)
         self._artifacts_path = artifacts_path
-        self._user = user
+        self._user, self._pages = user, pages
 
     def check(self) -> None:
         """Return where this door can be used. Raises UntestedSchema where the client door must
@@ -183,6 +183,7 @@ class BulkRuns:
         insert(connection, t.runs, [run_row(target, self._user) for target in new])
         for name, rows in content_rows([*new, *old], self._user).items():
             insert(connection, getattr(t, name), rows)
+        insert(connection, t.tags, note_rows(new, self._pages))
 
     def _remove_content(self, connection: Connection, targets: Sequence[Target]) -> None:
         """Make room for what these runs must hold; tags of people stay."""

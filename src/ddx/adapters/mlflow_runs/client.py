@@ -10,7 +10,7 @@ from typing import Any
 
 from ddx.adapters.mlflow_runs import files
 from ddx.adapters.mlflow_runs.experiment import Experiment, ensure
-from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, all_tags, found_draft, metric_ms
+from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, all_tags, found_draft, metric_ms, note
 from ddx.adapters.mlflow_runs.library import mlflow, translated
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft
@@ -30,14 +30,17 @@ class ClientRuns:
     batch = 20
     """About a second's work: between batches the deliverer can be stopped."""
 
-    def __init__(self, tracking_uri: str, artifacts_path: str | None, user: str) -> None:
+    def __init__(
+        self, tracking_uri: str, artifacts_path: str | None, user: str, pages: str = ""
+    ) -> None:
         """`artifacts_path` is where a new experiment keeps its files, in the layout of MLflow's
-        server; None leaves that to the server. `user` is shown as the runs' user.
+        server; None leaves that to the server. `user` is shown as the runs' user, `pages` is the
+        address of our server, for links.
         Loads MLflow's client, in seconds. Raises MissingExtra.
         """
         mlflow()
         self._tracking_uri = tracking_uri
-        self._user = user
+        self._user, self._pages = user, pages
         self._made: Any = None
         self._artifacts_path = artifacts_path
         self._experiment_id = ""
@@ -57,7 +60,7 @@ class ClientRuns:
             run = self._client.create_run(
                 experiment_id,
                 start_time=draft.start_ms,
-                tags=all_tags(draft, self._user),
+                tags=all_tags(draft, self._user) | note(draft.prediction_id, self._pages),
                 run_name=draft.prediction_id,
             )
         self._opened = (run.info.run_id, run.info.artifact_uri)

@@ -26,6 +26,16 @@ def all_tags(draft: RunDraft, user: str) -> dict[str, str]:
     }
 
 
+def note(id: PredictionId, pages: str) -> dict[str, str]:
+    """Return the tag that MLflow shows as a run's description: a link to its page of ours.
+
+    It is given once, to a new run: people may write there. Empty where `pages`, the address of our
+    server, is.
+    """
+    link = f"[Case, prompt, answer and attempts]({pages}/dashboard/requests/{id})"
+    return {"mlflow.note.content": link} if pages else {}
+
+
 def metric_ms(draft: RunDraft) -> int:
     """Return the time of a run's metrics: its end, or its start where nobody saw the end."""
     return draft.start_ms if draft.end_ms is None else draft.end_ms

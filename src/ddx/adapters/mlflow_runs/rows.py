@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddx.adapters.mlflow_runs.form import all_tags, metric_ms
+from ddx.adapters.mlflow_runs.form import all_tags, metric_ms, note
 from ddx.core.run_draft import RunDraft
 
 Row = dict[str, Any]
@@ -67,6 +67,15 @@ def content_rows(targets: Sequence[Target], user: str) -> dict[str, list[Row]]:
         ]
     # Each metric is logged once, so the latest value is the only one.
     return {"params": params, "metrics": metrics, "latest_metrics": metrics, "tags": tags}
+
+
+def note_rows(targets: Sequence[Target], pages: str) -> list[Row]:
+    """Return the rows of new runs' descriptions."""
+    return [
+        {"run_uuid": target.run_id, "key": name, "value": value}
+        for target in targets
+        for name, value in note(target.draft.prediction_id, pages).items()
+    ]
 
 
 def _metric(run_id: str, name: str, value: float, draft: RunDraft) -> Row:

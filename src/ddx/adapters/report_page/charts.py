@@ -52,26 +52,26 @@ def narrow(*, wanted: bool) -> Iterator[None]:
 
 def lines(labels: Sequence[str], series: Mapping[str, Values], unit: Callable[[float], str]) -> str:
     """Return a line for each series, one value for each label; None leaves a gap."""
-    chart = pygal.Line(**_common(labels, unit), show_dots=len(labels) < 60, dots_size=2.5)
+    chart = pygal.Line(**_common(unit), show_dots=len(labels) < 60, dots_size=2.5)
     return _drawn(chart, labels, series)
 
 
 def bars(labels: Sequence[str], series: Mapping[str, Values], unit: Callable[[float], str]) -> str:
     """Return bars, those of one label on top of each other."""
-    return _drawn(pygal.StackedBar(**_common(labels, unit), spacing=6), labels, series)
+    return _drawn(pygal.StackedBar(**_common(unit), spacing=6), labels, series)
 
 
 def sideways(
     labels: Sequence[str], series: Mapping[str, Values], unit: Callable[[float], str]
 ) -> str:
     """Return lying bars, the first label on top, with room for long labels."""
-    common = _common(labels, unit) | {"height": 90 + 22 * len(labels) * len(series)}
+    common = _common(unit) | {"height": 90 + 22 * len(labels) * len(series)}
     common |= {"truncate_label": 34, "show_minor_x_labels": True}
     chart = pygal.HorizontalBar(**common, spacing=4)
     return _drawn(chart, list(reversed(labels)), {k: v[::-1] for k, v in series.items()})
 
 
-def _common(labels: Sequence[str], unit: Callable[[float], str]) -> dict[str, Any]:
+def _common(unit: Callable[[float], str]) -> dict[str, Any]:
     return {
         "style": _STYLE,
         "js": [],
@@ -81,7 +81,6 @@ def _common(labels: Sequence[str], unit: Callable[[float], str]) -> dict[str, An
         "legend_at_bottom": True,
         "legend_box_size": 10,
         "show_minor_x_labels": False,
-        "x_labels_major_count": min(_MOST_LABELS, max(1, len(labels))),
         "truncate_label": 20,
         "truncate_legend": 40,
         "value_formatter": unit,
@@ -94,8 +93,11 @@ def _common(labels: Sequence[str], unit: Callable[[float], str]) -> dict[str, An
 
 
 def _drawn(chart: Any, labels: Sequence[str], series: Mapping[str, Values]) -> str:
+    many = _MOST_LABELS
     if _narrow.get():
-        chart.config(width=_NARROW, x_labels_major_count=_FEWER_LABELS)
+        chart.config(width=_NARROW)
+        many = _FEWER_LABELS
+    chart.config(x_labels_major_every=max(1, -(-len(labels) // many)))
     chart.config(legend_at_bottom_columns=max(1, min(len(series), 3)))
     chart.x_labels = list(labels)
     for name, values in series.items():

@@ -101,6 +101,8 @@ def _shown(server: Server, found: Prediction, before: Prediction | None) -> dict
     completion, outcome = found.completion, found.outcome
     answer = completion.answer if completion else None
     sent = answer.settings if answer else None
+    models, asked = usable_models(server), found.request.model_name
+    usable = {model["name"] for model in models if model["usable"]}
     feedback = server.feedback_of(found.id) if server.find(found.id) else ()
     return {
         "one": found,
@@ -115,7 +117,8 @@ def _shown(server: Server, found: Prediction, before: Prediction | None) -> dict
         "raw": answer.raw_output if answer else None,
         "body": _pretty(completion.body) if completion else "",
         "feedback": feedback,
-        "models": usable_models(server),
+        "models": models,
+        "again": asked if asked in usable else server.settings.default_model,
         "before": before,
         "moves": wiring.moved(before, found) if before else (),
     }
