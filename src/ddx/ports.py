@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from ddx.core.assessing import Assessment
 from ddx.core.batch import Batch, BatchId, CaseDone
 from ddx.core.chain import ChainedEvent, Checkpoint, Kind
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
@@ -355,6 +356,12 @@ class Traces(Protocol):
         DeliveryRefused where these traces would be refused again.
         """
 
+    def assess(self, trace_id: str, said: Sequence[Assessment]) -> None:
+        """Add what people said of a trace that was sent; what is there already is left alone.
+
+        Nothing where the place knows no assessments. Raises as `send` does.
+        """
+
 
 class TracePlaces(Protocol):
     """How far each journal is traced. One writer. A place that is lost means sending again."""
@@ -394,10 +401,10 @@ class Books(Protocol):
     def change(self) -> int:
         """Return a number that grows when rows come."""
 
-    def figures(self, question: Question, *, times: bool = True) -> Sequence[Figures]:
+    def figures(self, question: Question, *, counts: bool = False) -> Sequence[Figures]:
         """Return figures for each group, in the order of its key; one for all without `by`.
 
-        Without `times` they have no percentiles, and come sooner.
+        With `counts` they say how many and how they ended, no more, and come sooner.
         """
 
     def failures(self, question: Question, limit: int) -> Sequence[Failure]:

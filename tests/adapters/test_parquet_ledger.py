@@ -6,7 +6,7 @@ import random
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from tests.make import CASE, NOON, a_feedback, a_prediction, a_request, finished
@@ -89,11 +89,21 @@ def test_choices_find_what_they_name(tmp_path: Path) -> None:
         for value in values:
             (found,) = reader.figures(Question(where={by: value}))
             assert found.predictions == (1 if by is By.TEMPERATURE else 3), (by, value)
-            (quick,) = reader.figures(Question(where={by: value}), times=False)
-            assert quick == replace(found, **cast("Any", dict.fromkeys(TIMES)))
+            (quick,) = reader.figures(Question(where={by: value}), counts=True)
+            assert quick == Figures(predictions=found.predictions, answered=found.answered)
 
 
-TIMES = ("p50_s", "p95_s", "p99_s", "llm_p50_s", "own_p50_s")
+def test_the_newest_failures_are_found_wherever_they_are(tmp_path: Path) -> None:
+    rows = [
+        a_row(prediction_id=f"id-{day:03}", received_at=NOON + timedelta(days=day), outcome=outcome)
+        for day in range(20)
+        for outcome in (("failed",) if day < 3 or day > 17 else ("answered",))
+    ]
+    ParquetLedger(tmp_path).add(JOURNAL, 20, rows, [])
+    reader = LedgerReader(tmp_path)
+    for limit, expected in ((1, "19"), (2, "19 18"), (4, "19 18 2 1"), (9, "19 18 2 1 0")):
+        found = reader.failures(Question(), limit)
+        assert [int(one.prediction_id[3:]) for one in found] == [int(n) for n in expected.split()]
 
 
 @pytest.mark.parametrize("by", list(By))

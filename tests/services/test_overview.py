@@ -20,7 +20,7 @@ class Counted:
     def change(self) -> int:
         return self.at
 
-    def figures(self, question: Question, *, times: bool = True) -> Sequence[Figures]:
+    def figures(self, question: Question, *, counts: bool = False) -> Sequence[Figures]:
         if not question.by:
             self.asked += 1
             return [Figures(predictions=self.at)]

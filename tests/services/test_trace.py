@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.make import finished
+from tests.make import a_feedback, finished
 
 from ddx.adapters.memory import MemoryJournal
+from ddx.core.assessing import Assessment, assessments
+from ddx.core.feedback import PROBLEM, Reason, Verdict
 from ddx.core.record import Prediction, PredictionId
 from ddx.core.tracing import Trace
 from ddx.errors import DeliveryRefused, TracesUnavailable
@@ -27,6 +29,7 @@ class Sink:
         self.trouble: Exception | None = None
         self.lost = False
         self.refused: str | None = None
+        self.said: dict[str, dict[str, object]] = {}
 
     def send(self, traces: Sequence[Trace], run_ids: Mapping[PredictionId, str]) -> None:
         if self.trouble:
@@ -39,6 +42,10 @@ class Sink:
         if self.lost:
             self.lost = False
             raise TracesUnavailable
+
+    def assess(self, trace_id: str, said: Sequence[Assessment]) -> None:
+        assert trace_id in self.traces
+        self.said[trace_id] = {one.key: one.value for one in said}
 
 
 class Places:
@@ -119,3 +126,36 @@ def test_a_trace_waits_for_its_run_and_is_linked_to_it() -> None:
     coming.clear()
     assert tracer.once() == 2
     assert sink.links == {one.id: f"run of {one.id}" for one in made}
+
+
+def test_feedback_comes_to_its_trace_whenever_it_was_given() -> None:
+    journal, (first, second) = a_journal(2)
+    journal.add_feedback(first.id, a_feedback(outcome=Verdict.ACCEPTED)).result()
+    sink, places = Sink(), Places()
+    tracer = Tracer(journals=lambda: [journal], traces=sink, places=places)
+    tracer.once()
+    journal.add_feedback(first.id, a_feedback(outcome=Verdict.OVERRIDDEN)).result()
+    journal.add_feedback(second.id, a_feedback(outcome=None, true_diagnosis="Malaria")).result()
+    tracer.once()
+    one, other = (sink.said[id.replace("-", "")] for id in (first.id, second.id))
+    assert (one["1.accepted"], one["2.accepted"]) == (True, False)
+    assert other == {"1.true_diagnosis_rank": 2}
+
+
+def test_assessments_hold_no_words_unless_content_is_wanted() -> None:
+    said = a_feedback(
+        outcome=Verdict.OVERRIDDEN,
+        true_diagnosis="Gout",
+        comment="CANARY",
+        override_reason=Reason(code=PROBLEM),
+    )
+    found = assessments(finished(), [said], content=False)
+    assert {one.name: one.value for one in found} == {
+        "accepted": False,
+        "problem": True,
+        "true_diagnosis_rank": 0,
+    }
+    assert "CANARY" not in str(found)
+    *_, truth = assessments(finished(), [said], content=True)
+    assert (truth.name, truth.value, truth.expected) == ("true_diagnosis", "Gout", True)
+    assert truth.comment == "CANARY"

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.make import CASE, a_prediction, a_request, an_answer, finished
+from tests.make import CASE, a_feedback, a_prediction, a_request, an_answer, finished
 from tests.otlp_receiver import Receiver, a_receiver, attributes
 from tests.tracking_server import Tracking, a_server
 
 from ddx import settings
 from ddx.adapters.sqlite_journal import SqliteJournal
+from ddx.core.feedback import Verdict
 from ddx.core.record import Failed, Prediction
 from ddx.core.run_draft import EXPERIMENT
 from ddx.settings import Settings
@@ -113,6 +114,27 @@ def test_each_prediction_has_one_trace_linked_to_its_run_however_often_it_is_sen
     assert repaired.info.cost["total_cost"] == pytest.approx(0.002)
     said = str(answered.to_dict())
     assert not [text for text in (CASE, "fever", "Dengue", "system: …") if text in said]
+
+
+def test_feedback_is_an_assessment_of_its_trace_once(tmp_path: Path, tracking: Tracking) -> None:
+    loaded = at(tmp_path, tracking, DDX_TRACING="mlflow", DDX_TRACE_CONTENT="1")
+    (one,) = made = [finished()]
+    keep(loaded, *made)
+    deliver(loaded, once=True)
+    said = a_feedback(outcome=Verdict.ACCEPTED, true_diagnosis="Malaria", comment="Confirmed.")
+    with closing(SqliteJournal(loaded.data, "main")) as journal:
+        journal.add_feedback(one.id, said).result()
+    deliver(loaded, once=True)
+    (loaded.data / "traces.json").unlink()
+    deliver(loaded, once=True)
+
+    (trace,) = Mlflow(tracking.uri).traces_of(one)
+    found = {item.name: item for item in trace.info.assessments}
+    assert len(trace.info.assessments) == len(found) == 3
+    assert (found["accepted"].value, found["accepted"].rationale) == (True, "Confirmed.")
+    assert found["true_diagnosis_rank"].value == 2
+    assert found["true_diagnosis"].value == "Malaria"
+    assert found["accepted"].source.source_type == "HUMAN"
 
 
 def test_with_content_the_case_and_the_messages_are_shown(

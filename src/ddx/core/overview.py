@@ -36,12 +36,12 @@ class Overview:
     times: Sequence[Figures]
     """By `step`; steps in which nothing came have no entry."""
     usage: Sequence[Figures]
-    """By `step` and model, without percentiles."""
+    """By `step` and model; counts alone."""
     settings: Sequence[Figures]
     """By what settings are compared by, `compared_by`."""
     compared_by: tuple[By, ...]
     errors: Sequence[Figures]
-    """What failed, by error code and model, without percentiles."""
+    """What failed, by error code and model; counts alone."""
     failures: Sequence[Failure]
     """The newest."""
     choices: Choices

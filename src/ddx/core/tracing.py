@@ -69,6 +69,11 @@ class Trace:
     spans: tuple[Span, ...]
 
 
+def trace_id(id: PredictionId) -> str:
+    """Return the id of a prediction's trace."""
+    return id.replace("-", "")
+
+
 def trace_of(prediction: Prediction, *, content: bool) -> Trace:
     """Return the trace of a finished prediction.
 
@@ -91,7 +96,7 @@ def trace_of(prediction: Prediction, *, content: bool) -> Trace:
     )
     calls = _call_spans(prediction, completion, root, content=content)
     return Trace(
-        id=prediction.id.replace("-", ""),
+        id=trace_id(prediction.id),
         prediction_id=prediction.id,
         spans=(root, *calls, *_grounding(prediction, completion, root, calls)),
     )

@@ -63,12 +63,12 @@ class Overviews:
             step=step,
             all=whole,
             times=books.figures(replace(question, by=(step,))),
-            usage=books.figures(replace(question, by=(step, By.MODEL)), times=False),
+            usage=books.figures(replace(question, by=(step, By.MODEL)), counts=True),
             settings=books.figures(replace(question, by=compared_by)),
             compared_by=compared_by,
             errors=books.figures(
                 replace(only(question, By.OUTCOME, "failed"), by=(By.ERROR_CODE, By.MODEL)),
-                times=False,
+                counts=True,
             )
             if failed
             else (),

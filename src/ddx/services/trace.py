@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event as Signal
 
+from ddx.core.assessing import assessments
 from ddx.core.chain import Kind
 from ddx.core.delivery import Backoff
 from ddx.core.record import Prediction, PredictionId
-from ddx.core.tracing import Trace, trace_of
+from ddx.core.tracing import Trace, trace_id, trace_of
 from ddx.errors import (
     DdxError,
     DeliveryRefused,
@@ -106,9 +107,26 @@ class Tracer:
                 break
             traces = _traces_of(journal, events, content=self._content)
             self._send(traces)
+            self._assess(journal, events)
             sent, cursor = len(traces), events[-1].seq
             self._places.move(sink, id, cursor)
         return sent
+
+    def _assess(self, journal: JournalReader, events: Sequence[Event]) -> None:
+        """Add what was said of traces that are there: a prediction is finished before it is."""
+        spoken_of = {one.prediction_id: None for one in events if one.kind is Kind.FEEDBACK}
+        for id in spoken_of:
+            for one in _found(journal, id):
+                said = assessments(one, journal.feedback_of(id), content=self._content)
+                try:
+                    self._traces.assess(trace_id(id), said)
+                except DeliveryRefused as error:
+                    extra = {
+                        "event": "assessment_refused",
+                        "prediction_id": id,
+                        "reason": str(error),
+                    }
+                    log.warning("assessment refused", extra=extra)
 
     def _ready(self, journal: JournalReader, events: Sequence[Event]) -> Sequence[Event]:
         """Return the events up to the first whose run is still to come."""

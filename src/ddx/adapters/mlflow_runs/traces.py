@@ -9,6 +9,7 @@ from typing import Any
 
 from ddx.adapters.mlflow_runs.experiment import ensure
 from ddx.adapters.mlflow_runs.library import mlflow, tracing, translated
+from ddx.core.assessing import Assessment
 from ddx.core.record import PredictionId
 from ddx.core.tracing import Span, Trace, Value
 from ddx.errors import DeliveryRefused
@@ -16,6 +17,7 @@ from ddx.errors import DeliveryRefused
 _PATH = "/v1/traces"
 _HEADERS = {"Content-Type": "application/x-protobuf"}
 _EXPERIMENT_HEADER = "x-mlflow-experiment-id"
+_KEY = "ddx.feedback"
 _SUMMARY = ("ddx.model_name", "ddx.outcome", "ddx.case_chars", "ddx.llm_attempts")
 
 
@@ -58,6 +60,15 @@ class MlflowTraces:
             self._experiment_id = ""  # it may have been deleted: looked for again
             raise
 
+    def assess(self, trace_id: str, said: Sequence[Assessment]) -> None:
+        """Add what is not there yet; see ports.Traces."""
+        with translated("adding assessments"):
+            info = self._store.get_trace_info(f"tr-{trace_id}")
+            there = {(one.metadata or {}).get(_KEY) for one in info.assessments}
+            for one in said:
+                if one.key not in there:
+                    self._store.create_assessment(_assessment(f"tr-{trace_id}", one))
+
     def _write(self, traces: Sequence[Trace]) -> None:
         tools = tracing()
         response = tools.http_request(
@@ -84,6 +95,22 @@ class MlflowTraces:
         if not self._experiment_id:
             self._experiment_id = ensure(self._client, self._artifacts_path).id
         return self._experiment_id
+
+
+def _assessment(trace_id: str, one: Assessment) -> Any:
+    entities, at_ms = mlflow().entities, round(one.at.timestamp() * 1000)
+    made = {
+        "name": one.name,
+        "value": one.value,
+        "source": entities.AssessmentSource("HUMAN", one.by),
+        "trace_id": trace_id,
+        "metadata": {_KEY: one.key} | ({"comment": one.comment} if one.comment else {}),
+        "create_time_ms": at_ms,
+        "last_update_time_ms": at_ms,
+    }
+    if one.expected:
+        return entities.Expectation(**made)
+    return entities.Feedback(**made, rationale=one.comment)
 
 
 def _for_mlflow(trace: Trace) -> Trace:

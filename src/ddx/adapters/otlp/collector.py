@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from ddx.adapters.otlp.encode import encode
+from ddx.core.assessing import Assessment
 from ddx.core.record import PredictionId
 from ddx.core.tracing import Trace
 from ddx.errors import DeliveryRefused, TracesUnavailable
@@ -59,6 +60,9 @@ class OtlpTraces:
             raise DeliveryRefused(f"the trace collector refuses: HTTP {answer.status}")
         if not 200 <= answer.status < 300:
             raise TracesUnavailable(f"the trace collector answers HTTP {answer.status}")
+
+    def assess(self, trace_id: str, said: Sequence[Assessment]) -> None:
+        """Do nothing: OpenTelemetry has no word for it."""
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._secure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from ddx.core.report import FILTERS, TIMES, By, Choices, Failure, Figures, Quest
 from ddx.errors import LedgerUnavailable, MissingExtra
 
 _MEMORY = "256MB"
+_LAST_DAYS = (1, 8)
+"""Where the newest failures are looked for first."""
 _TRIES = 5
 """A file that a look finds gone was put together with others since: the next look has it."""
 
@@ -23,13 +24,15 @@ _HOUR_S, _DAY_S = 3_600, 86_400
 _STEPS = {By.HOUR: (_HOUR_S, 0), By.DAY: (_DAY_S, 0), By.WEEK: (7 * _DAY_S, 4 * _DAY_S)}
 """Seconds of a step, and of the first one's beginning: 1970 began on a Thursday. DuckDB groups by
 a number in half the time that a date takes."""
-_FIGURES = """
+_COUNTS = """
     count(*) as predictions,
     count(*) filter (outcome = 'answered') as answered,
     count(*) filter (outcome = 'insufficient_information') as declined,
     count(*) filter (outcome = 'failed') as failed,
     count(*) filter (outcome = 'cancelled') as cancelled,
-    count(*) filter (outcome = 'interrupted') as interrupted,
+    count(*) filter (outcome = 'interrupted') as interrupted
+"""
+_SUMS = """
     avg(attempts) as attempts,
     sum(input_tokens)::bigint as input_tokens,
     sum(output_tokens)::bigint as output_tokens,
@@ -39,19 +42,13 @@ _FIGURES = """
     count(*) filter (said = 'accepted') as accepted,
     count(true_rank) as truths,
     count(*) filter (true_rank = 1) as truth_first,
-    count(*) filter (true_rank > 0) as truth_listed
-"""
-_TIMES = """
+    count(*) filter (true_rank > 0) as truth_listed,
     quantile_cont(duration_s, [0.5, 0.95, 0.99]) as times,
     quantile_cont(llm_s, 0.5) as llm_p50_s,
     quantile_cont(duration_s - llm_s, 0.5) as own_p50_s
 """
-_NO_TIMES = "null as times, null as llm_p50_s, null as own_p50_s"
-_COUNTED = [
-    one.name for one in fields(Figures) if one.name != "key" and not one.name.endswith("_s")
-]
 _FAILURE = """
-    prediction_id, moment, model, outcome, error_code, status, attempts, duration_s
+    prediction_id, moment as received_at, model, outcome, error_code, status, attempts, duration_s
 """
 
 
@@ -75,43 +72,40 @@ class LedgerReader:
         """Return a number that grows when rows come. Raises LedgerUnavailable."""
         return files.read(self._folder).change
 
-    def figures(self, question: Question, *, times: bool = True) -> list[Figures]:
+    def figures(self, question: Question, *, counts: bool = False) -> list[Figures]:
         """Return figures for each group, in the order of its key; one for all without `by`.
 
-        Without `times`, in a third of the time and without percentiles.
+        With `counts` they say how many and how they ended, no more, in a third of the time.
         """
         groups = [_group(by) for by in question.by]
         keys = "".join(f"{group} as k{place}, " for place, group in enumerate(groups))
         order = ", ".join(f"k{place} nulls last" for place in range(len(groups)))
-        rows = self._rows(
-            f"select {keys} {_TIMES if times else _NO_TIMES}, {_FIGURES} from ledger"
+        names, rows = self._rows(
+            f"select {keys} {_COUNTS} {'' if counts else ',' + _SUMS} from ledger"
             + (f" group by all order by {order}" if keys else ""),
             question,
         )
-        return [_figures(row, question.by) for row in rows]
+        return [_figures(names, row, question.by) for row in rows]
 
     def failures(self, question: Question, limit: int) -> list[Failure]:
         """Return the newest predictions without an answer."""
-        chosen = "from ledger where outcome in ('failed', 'interrupted')"
-        last = f"order by moment desc limit 1 offset {max(int(limit) - 1, 0)}"
-        # First how far back they reach: of most rows only the time is read then, not the id.
-        since = self._rows(f"select epoch_us(moment) {chosen} {last}", question)
-        late = f"and epoch_us(moment) >= {since[0][0]}" if since else ""
-        rows = self._rows(
-            f"select {_FAILURE} {chosen} {late}"
-            f" order by moment desc, prediction_id desc limit {int(limit)}",
-            question,
-        )
-        names = list(Failure.__dataclass_fields__)
-        return [
-            Failure(**dict(zip(names, (row[0], row[1].replace(tzinfo=UTC), *row[2:]), strict=True)))
-            for row in rows
-        ]
+        found: list[Failure] = []
+        for days in (*_LAST_DAYS, None):
+            names, rows = self._rows(
+                f"select {_FAILURE} from ledger where outcome in ('failed', 'interrupted')"
+                f" order by received_at desc, prediction_id desc limit {int(limit)}",
+                question,
+                days,
+            )
+            found = [_failure(dict(zip(names, row, strict=True))) for row in rows]
+            if len(found) == limit:
+                break
+        return found
 
     def choices(self) -> Choices:
         """Return what the ledger's columns hold, for people to choose from."""
         lists = ", ".join(f"list(distinct {by.value} order by {by.value})" for by in FILTERS)
-        (row,) = self._rows(f"select min(moment), max(moment), {lists} from ledger", Question())
+        _, (row,) = self._rows(f"select min(moment), max(moment), {lists} from ledger", Question())
         first, last = (value.replace(tzinfo=UTC) if value else None for value in row[:2])
         return Choices(
             first=first,
@@ -124,15 +118,18 @@ class LedgerReader:
 
     # --- DuckDB -------------------------------------------------------------------------
 
-    def _rows(self, sql: str, question: Question) -> list[tuple[Any, ...]]:
+    def _rows(
+        self, sql: str, question: Question, days: int | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Return names and rows; with `days`, of the newest days only."""
         for left in reversed(range(_TRIES)):
             manifest = files.read(self._folder)
-            view, values = self._view(manifest, question)
+            view, values = self._view(manifest, question, days)
             with self._lock:
                 try:
-                    found: list[tuple[Any, ...]] = (
-                        self._connection().execute(f"{view} {sql}", values).fetchall()
-                    )
+                    answer = self._connection().execute(f"{view} {sql}", values)
+                    names = [column[0] for column in answer.description]
+                    found: list[tuple[Any, ...]] = answer.fetchall()
                 except self._duckdb.IOException as error:
                     if left:
                         continue
@@ -140,7 +137,7 @@ class LedgerReader:
                 except self._duckdb.Error as error:
                     kind = type(error).__name__
                     raise LedgerUnavailable(f"the ledger cannot be read: {kind}") from error
-                return found
+                return names, found
         raise AssertionError("unreachable")
 
     def _connection(self) -> Any:
@@ -156,9 +153,11 @@ class LedgerReader:
                 self._db.execute(f"set {setting}")
         return self._db
 
-    def _view(self, manifest: Manifest, question: Question) -> tuple[str, list[Any]]:
+    def _view(
+        self, manifest: Manifest, question: Question, days: int | None
+    ) -> tuple[str, list[Any]]:
         """Return the common tables of each query: chosen rows, each with the last word on it."""
-        predictions = self._files(manifest, "predictions", question)
+        predictions = self._files(manifest, "predictions", question, days)
         conditions, values = _conditions(question)
         chosen = f"where {' and '.join(conditions)}" if conditions else ""
         if not manifest.of("feedback"):
@@ -178,12 +177,17 @@ class LedgerReader:
             values,
         )
 
-    def _files(self, manifest: Manifest, kind: str, question: Question | None) -> str:
+    def _files(
+        self, manifest: Manifest, kind: str, question: Question | None, days: int | None = None
+    ) -> str:
         names = [
             name
             for name in manifest.of(kind)
             if question is None or _may_hold(name, question.since, question.until)
         ]
+        if days is not None:
+            newest = sorted({_day(name) for name in names})[-days:]
+            names = [name for name in names if _day(name) in newest]
         if not names:
             return f"({_EMPTY})"
         quoted = ", ".join("'" + str(self._folder / n).replace("'", "''") + "'" for n in names)
@@ -197,18 +201,15 @@ def _group(by: By) -> str:
     return f"(epoch_us(moment) - {first}000000) // {length}000000"
 
 
-def _figures(row: Sequence[Any], by: Sequence[By]) -> Figures:
-    keys, (times, llm_p50_s, own_p50_s, *counted) = row[: len(by)], row[len(by) :]
-    p50_s, p95_s, p99_s = times or (None, None, None)
-    return Figures(
-        key=tuple(_key(value, one) for value, one in zip(keys, by, strict=True)),
-        p50_s=p50_s,
-        p95_s=p95_s,
-        p99_s=p99_s,
-        llm_p50_s=llm_p50_s,
-        own_p50_s=own_p50_s,
-        **dict(zip(_COUNTED, counted, strict=True)),
-    )
+def _figures(names: Sequence[str], row: Sequence[Any], by: Sequence[By]) -> Figures:
+    values = dict(zip(names, row, strict=True))
+    key = tuple(_key(values.pop(f"k{place}"), one) for place, one in enumerate(by))
+    p50_s, p95_s, p99_s = values.pop("times", None) or (None, None, None)
+    return Figures(key=key, p50_s=p50_s, p95_s=p95_s, p99_s=p99_s, **values)
+
+
+def _failure(values: dict[str, Any]) -> Failure:
+    return Failure(**values | {"received_at": values["received_at"].replace(tzinfo=UTC)})
 
 
 def _key(value: Any, by: By) -> Any:
@@ -218,9 +219,13 @@ def _key(value: Any, by: By) -> Any:
     return datetime.fromtimestamp(value * length + first, UTC)
 
 
+def _day(name: str) -> str:
+    return name.split("day=", 1)[1][:10]
+
+
 def _may_hold(name: str, since: datetime | None, until: datetime | None) -> bool:
     """Say whether a day's file can have rows of that time."""
-    day = name.split("day=", 1)[1][:10]
+    day = _day(name)
     return (since is None or day >= since.astimezone(UTC).date().isoformat()) and (
         until is None or day <= until.astimezone(UTC).date().isoformat()
     )
