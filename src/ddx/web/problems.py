@@ -76,7 +76,9 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     )
 
 
-async def on_fault(_request: Request, _error: Exception) -> Response:
+def fault() -> Response:
     """Say a fault of ours, without its text: it may quote a case."""
     document = problem("internal", "The server made a fault.", DdxError.advice)
-    return Response(json.dumps(document), status_code=500, media_type=MEDIA_TYPE)
+    return Response(
+        json.dumps(document), status_code=500, media_type=MEDIA_TYPE, headers=headers(500)
+    )
