@@ -45,7 +45,17 @@ class Served:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log's lines; one that is no JSON is an error."""
-        return [json.loads(line) for line in self.log.splitlines()]
+        return [json.loads(line) for line in self.log.rpartition("\n")[0].splitlines()]
+
+    def lines_of(self, request_id: str) -> list[dict[str, Any]]:
+        """Return a request's lines, once its last is there: that comes after the reply."""
+        give_up_at = time.monotonic() + 10
+        while time.monotonic() < give_up_at:
+            found = [one for one in self.lines() if one.get("request_id") == request_id]
+            if found and found[-1].get("event") == "request_finished":
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"request {request_id} has no last line; {self.log[-2000:]}")
 
 
 @pytest.fixture(scope="module")

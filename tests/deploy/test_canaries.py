@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from tests.deploy.conftest import Served
 CANARY = "Zebrawood"
 CASE = f"Mrs {CANARY}, 34, has had fever for 3 days. She lives in {CANARY}."
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-REQUEST_ID = "6f1e5c9d-0b1a-4c7e-9a52-3b8a3f0f2d11"
 JSON = {"content-type": "application/json"}
 HOSTILE = {
     "user-agent": CANARY,
@@ -241,18 +241,20 @@ def test_no_log_line_has_it_at_the_level_debug(served: Served) -> None:
 def test_each_log_line_of_a_request_has_its_id_and_the_traceparent_that_was_sent(
     served: Served,
 ) -> None:
-    sent = {"x-request-id": REQUEST_ID, "traceparent": PARENT}
     served.stub.script[:] = [Says(status=400)]
     body = {"case": CASE, "model_name": "local"}
+    earlier = httpx.get(f"{served.url}/healthz").headers["x-request-id"]
     for path in ("/predict/v1", "/predict/v1/stream"):
+        served.lines_of(earlier)
         before = len(served.lines())
+        earlier = id = str(uuid.uuid4())
+        sent = {"x-request-id": id, "traceparent": PARENT}
         reply = httpx.post(f"{served.url}{path}", json=body, headers=sent, timeout=120)
-        assert reply.headers["x-request-id"] == REQUEST_ID
-        lines = served.lines()[before:]
-        events = [one.get("event") for one in lines]
-        assert {"prediction_finished", "request_finished"} <= set(events)
-        assert {(one["request_id"], one["traceparent"]) for one in lines} == {(REQUEST_ID, PARENT)}
-        last = next(one for one in lines if one.get("event") == "request_finished")
+        assert reply.headers["x-request-id"] == id
+        *_, finished, last = lines = served.lines_of(id)
+        assert served.lines()[before:] == lines
+        assert {one["traceparent"] for one in lines} == {PARENT}
+        assert finished["event"] == "prediction_finished"
         assert (last["route"], last["prediction_id"]) == (path, reply.headers["x-prediction-id"])
 
 
@@ -262,12 +264,10 @@ def test_each_log_line_of_a_request_has_its_id_and_the_traceparent_that_was_sent
 def test_an_id_or_a_traceparent_of_another_form_is_not_taken_over(
     served: Served, parent: str
 ) -> None:
-    before = len(served.lines())
     sent = {"x-request-id": "ward 7, bed 2", "traceparent": parent}
     reply = httpx.get(f"{served.url}/healthz", headers=sent)
     assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["x-request-id"])
-    (line,) = served.lines()[before:]
-    assert line["request_id"] == reply.headers["x-request-id"]
+    (line,) = served.lines_of(reply.headers["x-request-id"])
     assert "traceparent" not in line
 
 
