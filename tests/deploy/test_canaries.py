@@ -57,6 +57,7 @@ def replies(served: Served) -> list[httpx.Response]:
         _speak_of(client)
         _batches(client)
         _forms(client)
+        _pages(client)
         _addresses(client)
         client.get("/metrics")
     assert {200, 202, 400, 404, 405, 415, 422, 502} <= {one.status_code for one in found}
@@ -163,6 +164,27 @@ def _forms(client: httpx.Client) -> None:
     client.post("/feedback", data={"prediction_id": id, "outcome": CANARY})
 
 
+def _pages(client: httpx.Client) -> None:
+    id = client.post("/predict/v1", json={"case": CASE}).json()["prediction_id"]
+    page = f"/dashboard/requests/{id}"
+    client.get("/dashboard")
+    client.get(page)
+    client.post(f"{page}/replay", data={"model_name": "instant"})
+    client.post(f"{page}/replay", data={"model_name": CANARY})
+    client.get(f"{page}/mlflow")
+    for path in (
+        f"/dashboard?{CANARY}={CANARY}",
+        f"/dashboard?range={CANARY}",
+        f"/dashboard?since={CANARY}",
+        f"/dashboard?by={CANARY}",
+        f"/dashboard/charts/{CANARY}.svg",
+        f"/dashboard/requests?id={CANARY}",
+        f"/dashboard/requests/{CANARY}",
+        f"/dashboard/requests/{CANARY}/mlflow",
+    ):
+        client.get(path)
+
+
 def _addresses(client: httpx.Client) -> None:
     for path in (
         f"/{CANARY}",
@@ -207,13 +229,18 @@ def test_no_error_within_a_stream_says_it(replies: list[httpx.Response]) -> None
     assert not [one for one in errors if CANARY in one]
 
 
+def nothing_around(page: str) -> None:
+    """See that neither a page's title nor an address on it has the canary."""
+    (title,) = _TITLE.findall(page)
+    found = [one for one in (title, *_ADDRESS.findall(page)) if CANARY.lower() in one.lower()]
+    assert found == []
+
+
 def test_no_title_address_or_header_has_it(replies: list[httpx.Response]) -> None:
     pages = [one.text for one in replies if "html" in one.headers.get("content-type", "")]
     assert len(pages) > 5
     for page in pages:
-        assert [title for title in _TITLE.findall(page) if CANARY not in title]
-        assert not [title for title in _TITLE.findall(page) if CANARY in title]
-        assert not [address for address in _ADDRESS.findall(page) if CANARY in address]
+        nothing_around(page)
     assert [one for one in replies if "location" in one.headers]
     for one in replies:
         assert CANARY.lower() not in str(one.headers).lower(), one.request.url
@@ -271,7 +298,7 @@ def test_an_id_or_a_traceparent_of_another_form_is_not_taken_over(
     assert "traceparent" not in line
 
 
-def test_the_deliverer_says_nothing_of_it(
+def test_the_deliverer_says_nothing_of_it_nor_do_the_dashboards_addresses(
     served: Served, replies: list[httpx.Response], empty_database: Path
 ) -> None:
     (served.home / "mlflow_data").mkdir(mode=0o700, exist_ok=True)
@@ -289,3 +316,6 @@ def test_the_deliverer_says_nothing_of_it(
     assert CANARY not in done.stdout + done.stderr
     for line in done.stderr.splitlines():
         json.loads(line)
+    dashboard = httpx.get(f"{served.url}/dashboard", timeout=60).text
+    assert "model_error" in dashboard
+    nothing_around(dashboard)
