@@ -89,9 +89,8 @@ def run(args: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return exits.EXIT_INTERRUPTED
-    except Exception:
-        import traceback  # it takes as long to load as all else here
-
-        traceback.print_exc()
+    except Exception as error:
+        # Its traceback; in a process that logs, a line without its text, which may quote a case.
+        sys.excepthook(type(error), error, error.__traceback__)
         return exits.report_unforeseen()
     return code if isinstance(code, int) else 0

@@ -38,7 +38,7 @@ class Admission:
     def __init__(
         self, limits: Limits, free_bytes: Callable[[], int], backlog: Callable[[], Backlog]
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._free_bytes = free_bytes
         self._look = backlog
         self.free_bytes = limits.disk_reserve_bytes + 1
@@ -59,7 +59,7 @@ class Admission:
 
     def checks(self) -> list[Check]:
         """Return disk, backlog and progress, for /readyz."""
-        backlog, limits = self.backlog, self._limits
+        backlog, limits = self.backlog, self.limits
         stalled = backlog.records > 0 and backlog.idle_s > limits.stalled_s
         return [
             Check(
@@ -83,10 +83,10 @@ class Admission:
         ]
 
     def _trouble(self) -> DdxError | None:
-        if self.free_bytes <= self._limits.disk_reserve_bytes:
+        if self.free_bytes <= self.limits.disk_reserve_bytes:
             return JournalFull(f"Only {self.free_bytes // 2**20} MiB of disk are left.")
-        if self.backlog.bytes > self._limits.backlog_bytes:
+        if self.backlog.bytes > self.limits.backlog_bytes:
             return BacklogFull(f"{self.backlog.bytes // 2**20} MiB wait for delivery.")
-        if self.backlog.oldest_age_s > self._limits.backlog_age_s:
+        if self.backlog.oldest_age_s > self.limits.backlog_age_s:
             return BacklogFull(f"A record has waited {self.backlog.oldest_age_s:.0f} s.")
         return None

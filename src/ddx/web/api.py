@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from ddx import __version__
 from ddx.errors import DdxError
 from ddx.web import batch, feedback, health, lookup, predict, problems, stream
+from ddx.web.access import CLIENT_GONE, Access
 from ddx.web.docs import add_docs
 from ddx.web.metrics import Metrics
 from ddx.web.openapi import add_schemas
@@ -21,13 +22,11 @@ from ddx.web.state import Server
 
 REFRESH_S = 0.5
 """How often disk and backlog are looked at."""
-_CLIENT_GONE = 499
-"""nginx's number for a client that closed its connection: nobody reads it but a log."""
 
 
 def create_app(server: Server) -> FastAPI:
     """Return the application over a server's services."""
-    metrics = Metrics(server.gauges)
+    metrics = Metrics(server.gauges, server.checks)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -60,6 +59,7 @@ def create_app(server: Server) -> FastAPI:
     add_pages(app, server)
     add_schemas(app)
     _say_errors(app, metrics)
+    app.add_middleware(Access, metrics=metrics)
     return app
 
 
@@ -73,12 +73,11 @@ def _say_errors(app: FastAPI, metrics: Metrics) -> None:
 
     async def on_gone(_request: Request, _error: Exception) -> Response:
         metrics.refused("client_gone")
-        return Response(status_code=_CLIENT_GONE)
+        return Response(status_code=CLIENT_GONE)
 
     app.add_exception_handler(DdxError, on_error)
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
-    app.add_exception_handler(Exception, problems.on_fault)
 
 
 async def _watch(server: Server) -> None:

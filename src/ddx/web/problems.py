@@ -51,9 +51,14 @@ def headers(status: int, prediction_id: str | None = None) -> dict[str, str]:
 def invalid(error: ValidationError) -> InvalidRequest:
     """Say the first fault of a body, naming its field and not its value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or None
     if first["type"] == "json_invalid":
         return InvalidRequest("The body is not valid JSON in UTF-8.")
+    unknown = first["type"] == "extra_forbidden"
+    # The name of a field that we do not know is the client's word: it may be about a patient.
+    place = first["loc"][:-1] if unknown else first["loc"]
+    field = ".".join(str(part) for part in place) or None
+    if unknown:
+        return InvalidRequest(f"{field or 'body'}: has a field that is not known", field=field)
     message = first["msg"].removeprefix("Value error, ")
     if field is None and message.startswith("case "):
         field = "case"
@@ -76,7 +81,9 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     )
 
 
-async def on_fault(_request: Request, _error: Exception) -> Response:
+def fault() -> Response:
     """Say a fault of ours, without its text: it may quote a case."""
     document = problem("internal", "The server made a fault.", DdxError.advice)
-    return Response(json.dumps(document), status_code=500, media_type=MEDIA_TYPE)
+    return Response(
+        json.dumps(document), status_code=500, media_type=MEDIA_TYPE, headers=headers(500)
+    )

@@ -132,7 +132,7 @@ class Server:
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """Return the gauges of /metrics: name -> (description, value)."""
-        backlog = self.admission.backlog
+        backlog, limits = self.admission.backlog, self.admission.limits
         synced_at = self._journal.synced_at if self._journal else None
         return {
             "ddx_journal_last_sync_timestamp_seconds": (
@@ -140,6 +140,10 @@ class Server:
                 synced_at or 0.0,
             ),
             "ddx_running_predictions": ("Predictions under way.", self.predictor.running),
+            "ddx_running_predictions_limit": (
+                "Predictions under way at which more are refused.",
+                self.settings.max_running,
+            ),
             "ddx_batch_waiting_cases": (
                 "Cases of batches that have not ended.",
                 self.batches.waiting,
@@ -150,11 +154,27 @@ class Server:
                 "Age of the oldest record not yet in MLflow.",
                 backlog.oldest_age_s,
             ),
+            "ddx_backlog_limit_bytes": (
+                "Backlog above which requests are refused.",
+                limits.backlog_bytes,
+            ),
+            "ddx_backlog_limit_seconds": (
+                "Age of the oldest record above which requests are refused.",
+                limits.backlog_age_s,
+            ),
+            "ddx_delivery_idle_seconds": (
+                "Since the deliverer made progress or found nothing to do.",
+                backlog.idle_s,
+            ),
             "ddx_quarantined_records": (
                 "Records that MLflow refused for good.",
                 backlog.quarantined,
             ),
             "ddx_disk_free_bytes": ("Room on the journal's disk.", self.admission.free_bytes),
+            "ddx_disk_reserve_bytes": (
+                "Room on the journal's disk below which requests are refused.",
+                limits.disk_reserve_bytes,
+            ),
         }
 
     def _open(self) -> Journal:
