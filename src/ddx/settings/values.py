@@ -32,6 +32,9 @@ class Settings:
     mlflow_port: int = _setting(5000, "port of MLflow, where we start it")
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
+    ledger_uri: str = _setting(
+        "", "artifact store that gets a copy of the ledger, s3://bucket/ledger or a folder"
+    )
     data_dir: str = _setting("ddx_data", "folder of journals, keys and delivery state")
     checkpoints_dir: str = _setting(
         "ddx_data/checkpoints", "folder of signed checkpoints of the journals; best on another disk"

@@ -23,6 +23,7 @@ from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
 from ddx.settings import Settings
 from ddx.wiring.doors import Journals, door
+from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
 from ddx.wiring.tracing import trace_once, tracing, wanted
 
@@ -81,6 +82,8 @@ def deliver(
             adoption(settings).look()
             progress = deliverer.once()
             book_once(settings)
+            if settings.ledger_uri:
+                Copier(settings).once()
             traced = {"traced": trace_once(settings)} if wanted(settings) else {}
             left = sum(1 for _ in waiting(journals(), state))
             return {
@@ -91,7 +94,12 @@ def deliver(
             }
         # A request that waits for its answer comes before a record that is safe already.
         yield_to_others()
-        with _tending(settings, journals), tracing(settings), bookkeeping(settings):
+        with (
+            _tending(settings, journals),
+            tracing(settings),
+            bookkeeping(settings),
+            copying(settings),
+        ):
             deliverer.run(stop)
         return {"left": sum(1 for _ in waiting(journals(), state))}
 
