@@ -20,7 +20,7 @@ from ddx.services.predict import Predictor
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 from ddx.web.background import Background
-from ddx.wiring import serving
+from ddx.wiring import dashboard, serving
 
 log = logging.getLogger("ddx")
 LOCK_WAIT_S = 3.0
@@ -204,3 +204,4 @@ class Server:
             self._warm_fault = type(error).__name__
             log.exception("engine did not load")
         self._warm.set()
+        dashboard.warm(self.settings)

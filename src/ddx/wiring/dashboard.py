@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from ddx.core.moves import Move, moves
 from ddx.core.overview import Overview
 from ddx.core.record import Prediction, PredictionId
-from ddx.errors import MissingExtra
+from ddx.errors import DdxError, MissingExtra
 from ddx.services.overview import Overviews
 from ddx.settings import Settings
 from ddx.wiring import reporting
@@ -32,6 +33,12 @@ _BY_GROUP = frozenset({"errors", "settings-success", "settings-latency"})
 def looks(settings: Settings) -> Overviews:
     """Return what answers the dashboard's looks. Raises MissingExtra."""
     return Overviews(reporting.books(settings), time.monotonic)
+
+
+def warm(settings: Settings) -> None:
+    """Load what answers looks, where it is installed, so that the first look need not wait."""
+    with suppress(DdxError):
+        reporting.books(settings).choices()
 
 
 def chart(name: str, found: Overview, *, narrow: bool = False) -> str | None:
