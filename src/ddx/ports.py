@@ -96,6 +96,9 @@ class Journal(Protocol):
         Holds PredictionNotFound where none of this id is finished, Erased where it is erased.
         """
 
+    def add_erasure(self, id: PredictionId) -> Future[Kept]:
+        """Keep that a prediction, of any journal, is erased: an `erased` event without a word."""
+
     def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
         """Return what was said of a prediction, in order. Raises Erased."""
 
@@ -339,6 +342,19 @@ class Runs(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+class RunEraser(Protocol):
+    """Takes what leads to a patient out of the runs of a prediction."""
+
+    remains: Sequence[str]
+    """What it leaves there, in sentences."""
+
+    def erase(self, id: PredictionId, at: datetime) -> Mapping[str, int]:
+        """Erase it, and return what there was: `runs`, `files`, `traces`. Repeatable.
+
+        Raises TrackerUnavailable, DeliveryRefused.
+        """
 
 
 class Traces(Protocol):

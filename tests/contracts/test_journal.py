@@ -126,6 +126,18 @@ class JournalContract:
             steps = [walk.step(event) for event in reader.chained(after=0, limit=100)]
             assert steps == [None] * 8
 
+    def test_an_erasure_is_an_event_of_any_prediction(self, journal: Journal) -> None:
+        before = journal.accept(finished(), None).result()
+        elsewhere = a_prediction().id
+        kept = journal.add_erasure(elsewhere).result()
+        assert isinstance(before, Kept)
+        assert kept.seq == before.seq + 1
+        assert journal.find(elsewhere) is None
+        # What comes after is kept as ever.
+        one = finished()
+        journal.accept(one, None).result()
+        assert journal.find(one.id) == one
+
     def test_nobody_can_judge_what_is_not_finished(self, journal: Journal) -> None:
         running = a_prediction()
         journal.accept(running, None).result()

@@ -83,6 +83,17 @@ class MemoryJournal:
                 answer.set_result(Kept(seq=len(self._events)))
         return answer
 
+    def add_erasure(self, id: PredictionId) -> Future[Kept]:
+        """Keep that a prediction is erased; see ports.Journal."""
+        answer: Future[Kept] = Future()
+        with self._lock:
+            if self.trouble:
+                answer.set_exception(self.trouble)
+            else:
+                self._log(Kind.ERASED, id)
+                answer.set_result(Kept(seq=len(self._events)))
+        return answer
+
     def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
         """Return what was said of a prediction, in order."""
         return [decode(line, Feedback) for _, line in self._said.get(id, ())]

@@ -28,6 +28,7 @@ COMMANDS = {
     "config": "Show the settings in force and where each comes from.",
     "doctor": "Look at everything this installation needs; change nothing.",
     "verify": "Compare journals, MLflow and kept checkpoints.",
+    "erase": "Erase predictions for ever; say what remains.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",
     "reset": "Delete all local data, after asking.",
 }

@@ -80,6 +80,20 @@ def load(uri: str) -> dict[str, str]:
         return _read(Path(folder))
 
 
+def remove_all(folder: Path) -> int:
+    """Delete the files of a run in a local folder, durably; return how many there were."""
+    with _on_disk("deleting artifacts"):
+        try:
+            found = [one for one in folder.rglob("*") if not one.is_dir()]
+        except FileNotFoundError:
+            return 0
+        for one in found:
+            one.unlink()
+        if found:
+            _make_durable({folder: {}})
+        return len(found)
+
+
 def _upload(uri: str, contents: Mapping[str, bytes]) -> None:
     with translated("uploading artifacts"), tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), contents)

@@ -110,6 +110,10 @@ class SqliteJournal:
         """Keep what somebody said; see ports.Journal."""
         return self._submit(id, None, ((Kind.FEEDBACK, codec.encode(feedback)),))
 
+    def add_erasure(self, id: PredictionId) -> Future[Kept]:
+        """Keep that a prediction is erased; see ports.Journal."""
+        return self._submit(id, None, ((Kind.ERASED, "{}"),))
+
     def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
         """Return what was said of a prediction, in order. Raises Erased."""
         return self._reader.feedback_of(id)
@@ -210,6 +214,10 @@ class SqliteJournal:
         first = job.events[0][0]
         if first is Kind.FEEDBACK:
             return self._write_feedback(job)
+        if first is Kind.ERASED:
+            # Under a key of its own: that of its record, if it is here at all, is on its way out.
+            self._append(Kind.ERASED, id, *self._take_key(), job.events[0][1])
+            return Kept(seq=self._seq)
         if first is Kind.ACCEPTED:
             if job.claim is not None and (held := self._claim(job.claim, id)) is not None:
                 return held
@@ -305,7 +313,8 @@ class SqliteJournal:
     def _first_free_key(self) -> int:
         """Keys are taken in the order of acceptance, and one once taken is never given again."""
         row = self._db.execute(
-            "select key_id from event where kind = 'accepted' order by seq desc limit 1"
+            "select key_id from event where kind in ('accepted', 'erased')"
+            " order by seq desc limit 1"
         ).fetchone()
         return int(row[0]) + 1 if row else 0
 
