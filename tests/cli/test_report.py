@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,10 @@ def test_unknown_groups_and_times_are_refused_with_what_there_is(cli: Cli) -> No
     code, _, err = cli("report", "--since", "yesterday")
     assert code == 2
     assert "24h" in err
+
+
+def test_the_library_of_charts_leaves_no_hook_in_the_imports() -> None:
+    from ddx.adapters.report_page import charts
+
+    assert charts.lines(["a"], {"x": [1.0]}, str)
+    assert all(hasattr(finder, "find_spec") for finder in sys.meta_path)

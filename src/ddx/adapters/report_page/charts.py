@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import pygal
+from pygal import PluginImportFixer
 from pygal.style import Style
+
+# It looks for maps at every import of the process from now on, by a way that Python gave up.
+sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, PluginImportFixer)]
 
 _STYLE = Style(
     background="transparent",
