@@ -201,6 +201,13 @@ class Erased(DdxError):
     advice = "Nothing can bring it back."
 
 
+class OnHold(DdxError):
+    """Something to be erased is named in the legal hold."""
+
+    code = "on_hold"
+    advice = "Take it out of the file that legal_hold in ddx.toml names, once it may go."
+
+
 # --- MLflow -----------------------------------------------------------------------------
 
 

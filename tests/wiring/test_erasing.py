@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.wiring.test_tracing import Mlflow, at
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader
 from ddx.cli import run
 from ddx.cli.exits import EXIT_CODE
+from ddx.core import ids
 from ddx.core.chain import Kind
 from ddx.core.record import Prediction
 from ddx.errors import Erased
@@ -157,6 +159,38 @@ def test_where_mlflow_is_away_the_key_goes_and_the_rest_is_done_later(
     monkeypatch.delenv("DDX_TRACKING_URI")
     code, certificate, _ = erase(cli, made[0].id)
     assert (code, certificate["whole"]) == (0, True)
+
+
+def test_what_is_old_goes_but_for_what_is_on_hold(
+    tmp_path: Path, tracking: Tracking, cli: Cli
+) -> None:
+    loaded = at(tmp_path, tracking)
+    old = datetime.now(UTC) - timedelta(days=40)
+
+    def of(number: int, at: datetime) -> Prediction:
+        id = ids.prediction_id(at, bytes([number]) * 10)
+        request = a_request(tracker=f"visit {number}")
+        return finished(a_prediction(id=id, received_at=at, request=request))
+
+    made = [of(1, old), of(2, old), of(3, old), of(4, datetime.now(UTC))]
+    with closing(SqliteJournal(loaded.data, "main")) as journal:
+        for one in made:
+            journal.accept(one, None).result()
+    (tmp_path / "ddx.toml").write_text('legal_hold = "hold.txt"\n')
+    assert cli("retain", "--days", "30", "--dry-run")[0] == EXIT_CODE["bad_settings"]
+    (tmp_path / "hold.txt").write_text(f"# for the court\n{made[1].id}\nvisit 3  # until May\n")
+
+    code, out, _ = cli("retain", "--days", "30", "--dry-run", "--json")
+    assert (code, json.loads(out)) == (0, {"would_erase": [made[0].id], "on_hold": 2})
+    assert erase(cli, made[2].id)[0] == EXIT_CODE["on_hold"]
+    code, out, _ = cli("retain", "--days", "30", "--yes", "--json")
+    assert (code, [one["prediction_id"] for one in json.loads(out)["erased"]]) == (0, [made[0].id])
+    code, out, _ = cli("retain", "--days", "30", "--yes", "--json")
+    assert (code, json.loads(out)["erased"]) == (0, [])
+    with closing(SqliteJournalReader(loaded.data, "main")) as reader:
+        assert [one.id for one in reader.predictions([m.id for m in made])] == [
+            one.id for one in made[1:]
+        ]
 
 
 def test_what_is_under_way_is_not_erased(tmp_path: Path, cli: Cli) -> None:

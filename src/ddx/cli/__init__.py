@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "Look at everything this installation needs; change nothing.",
     "verify": "Compare journals, MLflow and kept checkpoints.",
     "erase": "Erase predictions for ever; say what remains.",
+    "retain": "Erase what is older than a number of days.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",
     "reset": "Delete all local data, after asking.",
 }

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +15,10 @@ from ddx.cli import exits
 from ddx.cli.output import as_json, print_json, print_table
 
 if TYPE_CHECKING:
-    from ddx.services.erase import Certificate
+    from collections.abc import Sequence
+
+    from ddx.services.erase import Certificate, Target
+    from ddx.settings import Settings
 
 _CODE = exits.EXIT_CODE
 
@@ -30,6 +33,7 @@ _CODE = exits.EXIT_CODE
         _CODE["missing_extra"],
         _CODE["not_found"],
         _CODE["unfinished"],
+        _CODE["on_hold"],
         _CODE["journal_unavailable"],
         _CODE["output_refused"],
     ),
@@ -65,9 +69,18 @@ def command(
         print_table(("prediction", "why"), [(one.id, one.why) for one in found])
     if not yes and not click.confirm(f"Erase {len(found)} for ever?", default=False):
         return exits.EXIT_NOT_OK
+    return carry_out(settings, found, out, as_json=as_json)
+
+
+def carry_out(
+    settings: Settings, found: Sequence[Target], out: Path | None, *, as_json: bool
+) -> int:
+    """Erase these, show or write the certificate, and return the exit code."""
+    from ddx.wiring import erasing
+
     handle = _opened(out)
     done = erasing.erased(settings, found)
-    certificate = _certificate(done)
+    certificate = {**asdict(done), "at": done.at.isoformat(), "whole": done.whole}
     if handle is not None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(json.dumps(certificate, indent=1) + "\n")
@@ -90,10 +103,6 @@ def _opened(out: Path | None) -> int | None:
         raise OutputRefused(f"{out} is there already") from None
     except OSError as error:
         raise OutputRefused(f"{out} cannot be made: {error.strerror}") from error
-
-
-def _certificate(done: Certificate) -> dict[str, Any]:
-    return {**asdict(done), "at": done.at.isoformat(), "whole": done.whole}
 
 
 def _show(done: Certificate) -> None:

@@ -33,6 +33,7 @@ EXIT_CODE: dict[str, int] = {
     "not_found": 15,
     "erased": 16,
     "unfinished": 17,
+    "on_hold": 18,
     "model_error": 20,
     "model_deadline": 21,
     "interrupted": 22,

@@ -10,12 +10,22 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ddx.core import ids as prediction_ids
 from ddx.core.chain import Kind
 from ddx.core.record import Prediction, PredictionId
-from ddx.errors import DdxError, Erased, JournalDamaged, PredictionNotFound, UnfinishedPrediction
+from ddx.errors import (
+    DdxError,
+    Erased,
+    JournalDamaged,
+    OnHold,
+    PredictionNotFound,
+    UnfinishedPrediction,
+)
 from ddx.ports import Journal, JournalReader, RunEraser
 
 _WINDOW = 500
+_Repeats = dict[PredictionId, list[tuple[PredictionId, str, str]]]
+"""Prediction -> what repeats it: id, instance of its journal, and by what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +56,27 @@ class Certificate:
 
 
 def targets(
-    journals: Sequence[JournalReader], ids: Collection[str], trackers: Collection[str]
+    journals: Sequence[JournalReader],
+    ids: Collection[str],
+    trackers: Collection[str],
+    holds: Collection[str] = (),
 ) -> list[Target]:
     """Return what is meant: these ids, what came with these trackers, and what repeats any of
     them, a retry or a replay: the case is in each.
 
     Every record is opened for it, since trackers stand in them alone. Raises PredictionNotFound
-    where an id or a tracker is nowhere, UnfinishedPrediction where one is under way.
+    where an id or a tracker is nowhere, UnfinishedPrediction where one is under way, OnHold where
+    `holds`, ids and trackers, has one of them.
     """
     found: dict[PredictionId, Target] = {}
+    held = set[PredictionId]()
     missing = {*ids, *trackers}
-    repeats: dict[PredictionId, list[tuple[PredictionId, str, str]]] = {}
+    repeats: _Repeats = {}
     for journal in journals:
         for id, record in _records(journal):
             tracker = record.request.tracker if record else None
+            if _on_hold(id, tracker, holds):
+                held.add(id)
             if id in ids or (tracker is not None and tracker in trackers):
                 _refuse_running(record)
                 missing -= {id, tracker}
@@ -73,14 +90,29 @@ def targets(
         raise PredictionNotFound(
             f"{count} of the ids and trackers {'is' if count == 1 else 'are'} in no journal here"
         )
-    waiting = list(found)
-    while waiting:
-        earlier = waiting.pop()
-        for id, instance, word in repeats.get(earlier, ()):
-            if id not in found:
-                found[id] = Target(id=id, instance=instance, why=f"{word} of {earlier}")
-                waiting.append(id)
+    _add_repeats(found, repeats)
+    if not held.isdisjoint(found):
+        raise OnHold(f"{len(held & found.keys())} of {len(found)} predictions are on legal hold")
     return sorted(found.values(), key=lambda one: one.id)
+
+
+def aged(
+    journals: Sequence[JournalReader], before: datetime, holds: Collection[str] = ()
+) -> tuple[list[Target], int]:
+    """Return the finished predictions that were received before a time, and how many of that age
+    stay because they are on hold. What is erased already is left out.
+    """
+    found, held = list[Target](), 0
+    for journal in journals:
+        for id, record in _records(journal, before):
+            if record is None or record.completion is None:
+                continue
+            if _on_hold(id, record.request.tracker, holds):
+                held += 1
+                continue
+            why = f"received {record.received_at:%Y-%m-%d}"
+            found.append(Target(id=id, instance=journal.instance, why=why))
+    return sorted(found, key=lambda one: one.id), held
 
 
 def erase(
@@ -121,15 +153,32 @@ def erase(
     return done
 
 
+def _add_repeats(found: dict[PredictionId, Target], repeats: _Repeats) -> None:
+    """Add what repeats a target, and what repeats that."""
+    waiting = list(found)
+    while waiting:
+        earlier = waiting.pop()
+        for id, instance, word in repeats.get(earlier, ()):
+            if id not in found:
+                found[id] = Target(id=id, instance=instance, why=f"{word} of {earlier}")
+                waiting.append(id)
+
+
+def _on_hold(id: PredictionId, tracker: str | None, holds: Collection[str]) -> bool:
+    return id in holds or (tracker is not None and tracker in holds)
+
+
 def _records(
-    journal: JournalReader,
+    journal: JournalReader, before: datetime | None = None
 ) -> Iterator[tuple[PredictionId, Prediction | None]]:
-    """Yield every accepted prediction; None where its key is destroyed."""
+    """Yield every accepted prediction, of before a time; None where its key is destroyed."""
     after = 0
     while events := journal.events(after, _WINDOW):
         after = events[-1].seq
         for event in events:
-            if event.kind is Kind.ACCEPTED:
+            if event.kind is not Kind.ACCEPTED:
+                continue
+            if before is None or prediction_ids.made_at(event.prediction_id) < before:
                 try:
                     found = journal.predictions([event.prediction_id])
                 except (Erased, JournalDamaged):

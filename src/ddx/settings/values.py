@@ -32,6 +32,9 @@ class Settings:
     mlflow_port: int = _setting(5000, "port of MLflow, where we start it")
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
+    legal_hold: str = _setting(
+        "", "file of ids and trackers, one a line, that nothing erases; empty: there is none"
+    )
     ledger_uri: str = _setting(
         "", "artifact store that gets a copy of the ledger, s3://bucket/ledger or a folder"
     )

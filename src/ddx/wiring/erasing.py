@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 
 from ddx.adapters.sqlite_journal import destroy_key
 from ddx.adapters.system import SystemClock
-from ddx.services.erase import Certificate, Target, erase, targets
+from ddx.errors import SettingsError
+from ddx.services.erase import Certificate, Target, aged, erase, targets
 from ddx.settings import Settings
 from ddx.wiring.doors import Journals
 from ddx.wiring.evaluation_kept import place
@@ -17,7 +19,28 @@ from ddx.wiring.serving import own_journal
 def wanted(settings: Settings, ids: Sequence[str], trackers: Sequence[str]) -> list[Target]:
     """Return what would be erased; see services.erase.targets."""
     with closing(Journals(settings)) as journals:
-        return targets(journals(), frozenset(ids), frozenset(trackers))
+        return targets(journals(), frozenset(ids), frozenset(trackers), holds(settings))
+
+
+def old(settings: Settings, days: int) -> tuple[list[Target], int]:
+    """Return what is older than so many days, and how many of that age are on hold."""
+    before = SystemClock().now() - timedelta(days=days)
+    with closing(Journals(settings)) as journals:
+        return aged(journals(), before, holds(settings))
+
+
+def holds(settings: Settings) -> frozenset[str]:
+    """Return the ids and trackers that nothing erases. Raises SettingsError."""
+    if not settings.legal_hold:
+        return frozenset()
+    path = settings.home / settings.legal_hold
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        kind = type(error).__name__
+        raise SettingsError(f"legal_hold: {path} cannot be read ({kind})") from None
+    names = (line.partition("#")[0].strip() for line in lines)
+    return frozenset(name for name in names if name)
 
 
 def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
