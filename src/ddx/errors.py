@@ -201,6 +201,13 @@ class Erased(DdxError):
     advice = "Nothing can bring it back."
 
 
+class BadBackup(DdxError):
+    """A backup is damaged, or is none."""
+
+    code = "bad_backup"
+    advice = "Take an earlier one. `ddx backup verify PATH` checks a backup whole."
+
+
 class OnHold(DdxError):
     """Something to be erased is named in the legal hold."""
 

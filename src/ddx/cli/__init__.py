@@ -28,6 +28,8 @@ COMMANDS = {
     "config": "Show the settings in force and where each comes from.",
     "doctor": "Look at everything this installation needs; change nothing.",
     "verify": "Compare journals, MLflow and kept checkpoints.",
+    "backup": "Back everything up while it runs, or check a backup.",
+    "restore": "Make an installation out of a backup, and prove it.",
     "erase": "Erase predictions for ever; say what remains.",
     "retain": "Erase what is older than a number of days.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",

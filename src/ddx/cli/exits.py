@@ -64,6 +64,7 @@ EXIT_CODE: dict[str, int] = {
     "ledger_unavailable": 67,
     "bad_question": 68,
     "bad_program": 53,
+    "bad_backup": 54,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

@@ -13,7 +13,7 @@ from ddx.core.record import PredictionId
 from ddx.core.run_draft import EXPERIMENT
 
 ERASED_TAG = "ddx.erased"
-_WORDS = ("ddx.tracker", "ddx.true_diagnosis", "ddx.true_code", "ddx.feedback_reason")
+TELLING_TAGS = ("ddx.tracker", "ddx.true_diagnosis", "ddx.true_code", "ddx.feedback_reason")
 """Tags that lead to a patient, or are about one."""
 _NOTE = "mlflow.note.content"
 _ANY_STAGE = 3  # ViewType.ALL
@@ -52,7 +52,7 @@ class MlflowEraser:
         deleted = run.info.lifecycle_stage == "deleted"
         if deleted:  # its tags cannot be changed as it is
             self._client.restore_run(run_id)
-        for name in (*_WORDS, _NOTE):
+        for name in (*TELLING_TAGS, _NOTE):
             if name in tags:
                 self._client.delete_tag(run_id, name)
         self._client.set_tag(run_id, ERASED_TAG, at.isoformat())

@@ -1,0 +1,58 @@
+"""`ddx restore`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ddx.cli import exits
+from ddx.cli.output import as_json, print_json
+
+_CODE = exits.EXIT_CODE
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    name="restore",
+    epilog=exits.epilog(
+        "ddx restore /backups/2026-01-31.tar --into /srv/ddx\n"
+        "ddx restore /backups/2026-01-31.tar --drill",
+        exits.EXIT_NOT_OK,
+        _CODE["missing_extra"],
+        _CODE["bad_backup"],
+        _CODE["output_refused"],
+    ),
+)
+@click.argument("path", type=_FILE)
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="An empty folder.")
+@click.option("--drill", is_flag=True, help="Restore beside, prove it, and clean up.")
+@click.option("--keys", type=_FILE, help="The keys; default: PATH.keys.")
+@as_json
+def command(*, path: Path, into: Path | None, drill: bool, keys: Path | None, as_json: bool) -> int:
+    """Make a whole installation out of a backup, in an empty folder, and verify it.
+
+    Every file is checked against its digest, each run in MLflow is made whole from the journal,
+    and all is compared as `ddx verify` does. Ends with 1 where something differs.
+    """
+    if (into is None) != drill:
+        raise click.UsageError("name the empty folder with --into, or try it with --drill")
+    from ddx.wiring import restoring
+
+    found = restoring.restore(path, into.absolute(), keys) if into else restoring.drill(path, keys)
+    if as_json:
+        said = asdict(found) | {"home": str(into) if into else None}
+        print_json({"ok": found.ok, **said})
+    else:
+        where = f"{into} holds" if into else "the drill found"
+        runs = "each equal to its run" if found.mlflow else "without MLflow's store"
+        click.echo(
+            f"{where} the backup of {found.made_at}: {found.predictions} predictions, {runs};"
+            f" {found.erased} erased, {found.events} events in unbroken chains"
+        )
+        for line in found.differences:
+            click.echo(f"differs: {line}")
+        if into:
+            click.echo(f"start it: DDX_HOME={into} ddx up")
+    return exits.EXIT_OK if found.ok else exits.EXIT_NOT_OK
