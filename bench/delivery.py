@@ -126,8 +126,7 @@ def measure(name: str, asked: argparse.Namespace) -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ddx-bench-")))
         db_uri = stack.enter_context(database(name, home))
-        driver = db_uri.replace("postgresql://", "postgresql+psycopg://")
-        address = stack.enter_context(mlflow_server(home, driver))
+        address = stack.enter_context(mlflow_server(home, db_uri))
         artifacts = str(home / "artifacts")
         bulk = stack.enter_context(closing(BulkRuns(db_uri, artifacts, "bench")))
         client = stack.enter_context(closing(ClientRuns(address, artifacts, "bench")))

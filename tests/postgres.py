@@ -48,7 +48,7 @@ def a_postgres(folder: Path) -> Iterator[str]:
         engine = create_engine(f"postgresql+psycopg://ddx@127.0.0.1:{port}/postgres")
         utils._initialize_tables(engine)
         engine.dispose()
-        yield f"postgresql://ddx@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg://ddx@127.0.0.1:{port}/postgres"
     finally:
         run(pg_ctl, "-D", f"{folder}/data", "-m", "immediate", "stop")
 

@@ -131,7 +131,8 @@ def test_relative_paths_start_at_the_settings_folder(
 def test_remote_stores_are_taken_as_they_are(tmp_path: Path) -> None:
     config = 'db_uri = "postgresql://u:pw@db/m"\nartifacts_path = "s3://bucket/x"\n'
     settings = loaded(tmp_path, mlflow=config)
-    assert (settings.db_uri, settings.artifacts_path) == ("postgresql://u:pw@db/m", "s3://bucket/x")
+    assert settings.db_uri == "postgresql+psycopg://u:pw@db/m"
+    assert settings.artifacts_path == "s3://bucket/x"
     assert "pw" not in str(settings.shown())
 
 
@@ -235,7 +236,7 @@ def test_helpers_in_the_tracking_servers_file_are_nobodys_business(tmp_path: Pat
         "artifacts_path = '~/runs'\n"
     )
     found = load({}, tmp_path)
-    assert found.db_uri == "postgresql://ddx:x@db.internal/mlflow"
+    assert found.db_uri == "postgresql+psycopg://ddx:x@db.internal/mlflow"
     assert found.artifacts_path == str(Path("~/runs").expanduser())
 
 

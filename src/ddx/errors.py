@@ -112,6 +112,67 @@ class UnfinishedPrediction(DdxError):
     advice = "Wait until it has ended; where its server died, start that once more."
 
 
+# --- who asks -----------------------------------------------------------------------------
+
+
+class NotIdentified(DdxError):
+    """Nobody gets in without a key."""
+
+    code = "unauthenticated"
+    advice = "Send the header `Authorization: Bearer KEY`; `ddx keys create` makes one."
+
+
+class NotAllowed(DdxError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+    advice = (
+        "Ask the server's operator for a key with the role; `ddx keys create --role` makes one."
+    )
+
+
+class TooManyRequests(DdxError):
+    """The caller sends more than it may."""
+
+    code = "rate_limited"
+    advice = "Retry after the seconds of the header Retry-After, with the same tracker."
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeysUnavailable(DdxError):
+    """The file of API keys cannot be used."""
+
+    code = "keys_unavailable"
+    advice = "Look at its mode and owner, or restore it from a backup; until then nobody gets in."
+
+
+class AccessTrailUnavailable(DdxError):
+    """The trail of who looked at what cannot be kept."""
+
+    code = "access_trail_unavailable"
+    advice = "Free some space or mend the file; until then nothing is shown. Predictions go on."
+
+
+class UnknownKey(DdxError):
+    """There is no API key of this id."""
+
+    code = "unknown_key"
+    advice = "`ddx keys list` shows the ids."
+
+
+class UnsafeAddress(DdxError):
+    """The server would be reached from other machines with its doors open."""
+
+    code = "unsafe_address"
+    advice = (
+        "Make a key with `ddx keys create --role predict`; set tls_cert_file and tls_key_file, or"
+        " behind_proxy = true where a proxy on the way does TLS. Or listen on 127.0.0.1."
+    )
+
+
 # --- the engine -------------------------------------------------------------------------
 
 
@@ -206,6 +267,13 @@ class BadBackup(DdxError):
 
     code = "bad_backup"
     advice = "Take an earlier one. `ddx backup verify PATH` checks a backup whole."
+
+
+class MoveRefused(DdxError):
+    """MLflow's rows or files cannot be moved, or differ after it."""
+
+    code = "move_refused"
+    advice = "The old store is as it was. Repeat the command once the cause is gone."
 
 
 class OnHold(DdxError):

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from ddx.core.assessing import Assessment
 from ddx.core.batch import Batch, BatchId, CaseDone
+from ddx.core.callers import ApiKey, Caller
 from ddx.core.chain import ChainedEvent, Checkpoint, Kind
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.evaluation import Asked
@@ -30,6 +31,29 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never go back, for durations."""
+
+
+# --- who asks ---------------------------------------------------------------------------
+
+
+class KeyShelf(Protocol):
+    """Where the API keys are kept."""
+
+    def stamp(self) -> object:
+        """Return what changes when the keys do. Cheap."""
+
+    def read(self) -> Sequence[ApiKey]:
+        """Return the keys. Raises KeysUnavailable."""
+
+
+class Issuer(Protocol):
+    """Who vouches for callers by tokens that it signs."""
+
+    def caller(self, token: str) -> Caller | None:
+        """Return who sent a token; None where it is not of its kind. Blocks.
+
+        Raises NotIdentified where it is, and is not good.
+        """
 
 
 # --- the journal ------------------------------------------------------------------------
@@ -426,8 +450,8 @@ class Books(Protocol):
     def failures(self, question: Question, limit: int) -> Sequence[Failure]:
         """Return the newest predictions without an answer."""
 
-    def choices(self) -> Choices:
-        """Return what there is to choose from."""
+    def choices(self, tenant: str | None = None) -> Choices:
+        """Return what there is to choose from, of one tenant or of all."""
 
 
 class DeliveryState(Protocol):

@@ -93,6 +93,24 @@ def test_choices_find_what_they_name(tmp_path: Path) -> None:
             assert quick == Figures(predictions=found.predictions, answered=found.answered)
 
 
+def test_a_tenant_sees_the_rows_of_its_own_keys(tmp_path: Path) -> None:
+    callers = ("north/k1", "north/k2", "northern/k1", "anonymous")
+    rows = [
+        a_row(prediction_id=f"id-{caller}", caller=caller, model=f"of {caller}", outcome="failed")
+        for caller in callers
+    ]
+    ParquetLedger(tmp_path).add(JOURNAL, 3, rows, [])
+    reader, own = LedgerReader(tmp_path), Question(tenant="north")
+    (found,) = reader.figures(own)
+    assert found.predictions == 2
+    assert {one.prediction_id for one in reader.failures(own, 9)} == {
+        "id-north/k1",
+        "id-north/k2",
+    }
+    assert reader.choices("north").values[By.CALLER] == callers[:2]
+    assert reader.choices("north").values[By.MODEL] == ("of north/k1", "of north/k2")
+
+
 def test_the_newest_failures_are_found_wherever_they_are(tmp_path: Path) -> None:
     rows = [
         a_row(prediction_id=f"id-{day:03}", received_at=NOON + timedelta(days=day), outcome=outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_feedback_of_the_page_is_kept(opened: Opened, site: Running) -> None:
     page.get_by_role("button", name="Send feedback").click()
     page.get_by_text("your feedback is kept").wait_for()
     page.get_by_role("button", name="Report a problem").click()
-    page.wait_for_function("document.querySelector('.said').textContent.startsWith('Thank')")
+    page.locator(".said").filter(has_text=re.compile("^Thank")).wait_for()
     first, second = site.server.feedback_of(id)
     assert (first.outcome, first.accepted_suggestions) == ("accepted", ("1",))
     assert (first.true_diagnosis, first.comment) == ("Dengue fever", "Confirmed.")

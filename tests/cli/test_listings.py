@@ -116,7 +116,7 @@ def test_config_names_the_origin_of_each_value_and_masks_passwords(
     assert found["port"] == (8001, "ddx.toml")
     assert found["mlflow_port"] == (5001, "DDX_MLFLOW_PORT")
     assert found["host"] == ("127.0.0.1", "default")
-    assert found["db_uri"] == ("postgresql://u:********@h/d", "mlflow_server_config.py")
+    assert found["db_uri"] == ("postgresql+psycopg://u:********@h/d", "mlflow_server_config.py")
     assert run(["config"]) == 0
     assert "s3cret" not in capsys.readouterr().out
 

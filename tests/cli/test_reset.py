@@ -98,7 +98,7 @@ def test_a_foreign_database_and_store_are_not_touched_and_that_is_said(
     assert run(["reset", "--yes"]) == 0
 
     shown = capsys.readouterr().out
-    assert "stays: the database postgresql://u:********@h/d" in shown
+    assert "stays: the database postgresql+psycopg://u:********@h/d" in shown
     assert "stays: the artifacts in s3://bucket/a" in shown
     assert (home / "mlflow_data" / "mlflow.db").exists()
     assert not (home / "ddx_data").exists()

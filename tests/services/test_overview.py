@@ -29,7 +29,7 @@ class Counted:
     def failures(self, question: Question, limit: int) -> Sequence[Failure]:
         return []
 
-    def choices(self) -> Choices:
+    def choices(self, tenant: str | None = None) -> Choices:
         return Choices()
 
 

@@ -68,6 +68,7 @@ class Stack:
             "DDX_PORT": str(self.port),
             "DDX_MLFLOW_PORT": str(self.mlflow_port),
         }
+        began = (self.home / "up.log").stat().st_size if (self.home / "up.log").exists() else 0
         with (self.home / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
                 [sys.executable, "-m", "ddx", "up", *options],
@@ -76,7 +77,9 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.wait(lambda: "Ready after" in (self.home / "up.log").read_text(), ready_within_s)
+        self.wait(
+            lambda: b"Ready after" in (self.home / "up.log").read_bytes()[began:], ready_within_s
+        )
 
     def stop(self) -> int:
         assert self.up is not None

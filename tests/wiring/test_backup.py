@@ -23,7 +23,7 @@ from ddx.cli.exits import EXIT_CODE
 from ddx.core.record import Prediction
 from ddx.errors import BadBackup, Erased, OutputRefused
 from ddx.settings import Settings
-from ddx.wiring import restoring
+from ddx.wiring import auditing, restoring
 from ddx.wiring.backing_up import back_up
 from ddx.wiring.delivering import deliver
 
@@ -200,3 +200,30 @@ def test_nothing_is_overwritten(
     assert cli(loaded, "restore", made.path)[0] == 2
     code, out, _ = cli(loaded, "restore", made.path, "--drill", "--json")
     assert (code, json.loads(out)["ok"]) == (0, True)
+
+
+def test_doors_and_the_trail_of_looks_come_back_and_secrets_are_in_the_second_file(
+    home: tuple[Settings, list[Prediction]], tmp_path: Path, cli: Cli
+) -> None:
+    loaded, _ = home
+    key = json.loads(cli(loaded, "keys", "create", "--role", "read", "--json")[1])
+    (loaded.data / "mlflow_auth").mkdir()
+    (loaded.data / "mlflow_auth" / "password").write_text("of MLflow")
+    assert cli(loaded, "export", "cases", "--out", tmp_path / "c.jsonl")[0] == 0
+    auditing.sign_checkpoint(loaded)
+    assert cli(loaded, "backup", tmp_path / "b.tar")[0] == 0
+    with tarfile.open(tmp_path / "b.tar") as whole:
+        names = " ".join(whole.getnames())
+    assert "access/" in names
+    assert "api_keys" not in names
+    assert "mlflow_auth" not in names
+
+    found = restoring.restore(tmp_path / "b.tar", tmp_path / "new")
+
+    assert found.ok, found.differences
+    new = replace(loaded, home=tmp_path / "new", data_dir="ddx_data")
+    assert [one["id"] for one in json.loads(cli(new, "keys", "list", "--json")[1])] == [key["id"]]
+    assert (new.data / "mlflow_auth" / "password").read_text() == "of MLflow"
+    assert cli(new, "audit", "verify")[0] == 0
+    acts = [one["act"] for one in json.loads(cli(new, "audit", "--json")[1])]
+    assert acts == ["backup", "export"]

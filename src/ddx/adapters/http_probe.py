@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from urllib.parse import urlsplit
 
 _TIMEOUT_S = 2.0
@@ -30,15 +31,40 @@ def listens(url: str) -> bool:
         return False
 
 
-def missing(host: str, port: int, path: str) -> str | None:
-    """Return None where GET `path` answers 200, else a few words on what it does."""
-    connection = http.client.HTTPConnection(reachable(host), port, timeout=_TIMEOUT_S)
+def missing(host: str, port: int, path: str, *, tls: bool = False) -> str | None:
+    """Return None where GET `path` answers 200, else a few words on what it does.
+
+    With `tls` whoever answers will do: the certificate is of the name that others ask for.
+    """
+    try:
+        found = _status(host, port, path, tls=tls)
+    except (OSError, http.client.HTTPException) as error:
+        return f"it does not answer ({type(error).__name__})"
+    return None if found == http.client.OK else f"{path} answers {found}"
+
+
+def status(host: str, port: int, path: str, *, tls: bool = False) -> int | None:
+    """Return what GET `path` answers, None where nothing does; `tls` as for `missing`."""
+    try:
+        return _status(host, port, path, tls=tls)
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def _status(host: str, port: int, path: str, *, tls: bool) -> int:
+    connection: http.client.HTTPConnection
+    if tls:
+        anyone = ssl.create_default_context()
+        anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(
+            reachable(host), port, timeout=_TIMEOUT_S, context=anyone
+        )
+    else:
+        connection = http.client.HTTPConnection(reachable(host), port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        return f"it does not answer ({type(error).__name__})"
+        return answer.status
     finally:
         connection.close()
-    return None if answer.status == http.client.OK else f"{path} answers {answer.status}"

@@ -21,25 +21,43 @@ from ddx.core.record import (
     Outcome,
     Request,
 )
-from ddx.errors import DdxError, ModelNotConfigured, ServerUnreachable, UnknownModel, UnknownPrompt
+from ddx.errors import (
+    DdxError,
+    ModelNotConfigured,
+    NotAllowed,
+    NotIdentified,
+    ServerUnreachable,
+    UnknownModel,
+    UnknownPrompt,
+)
 
 _BUSY = frozenset({429, 503})
 _TRIES = 6
 _LONGEST_WAIT_S = 30.0
 _FATAL: dict[str, type[DdxError]] = {
-    error.code: error for error in (UnknownModel, UnknownPrompt, ModelNotConfigured)
+    error.code: error
+    for error in (
+        UnknownModel,
+        UnknownPrompt,
+        ModelNotConfigured,
+        NotIdentified,
+        NotAllowed,
+    )
 }
 
 
 class ServerAsker:
     """An Asker over HTTP. The server keeps each prediction, as it does for everyone."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         """`timeout_s` is how long one answer may take. Raises ServerUnreachable."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServerUnreachable(f"{url} is no address as http://127.0.0.1:8000")
         self._parts, self._timeout_s = parts, timeout_s
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
 
     async def ask(self, request: Request) -> Asked:
         """Return the answer; see ports.Asker. A busy server is asked again, some times."""
@@ -71,7 +89,7 @@ class ServerAsker:
                 "POST",
                 f"{parts.path.rstrip('/')}/predict/v1",
                 body,
-                {"Content-Type": "application/json"},
+                self._headers,
             )
             answer = connection.getresponse()
             return answer.status, _seconds(answer.getheader("Retry-After")), answer.read()

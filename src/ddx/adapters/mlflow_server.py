@@ -25,13 +25,14 @@ QUIET = {
 """For every process that we start. ddx_environment.pth sets some for the user's own."""
 
 
-def command(*, host: str, port: int) -> list[str]:
+def command(*, host: str, port: int, login: bool = False) -> list[str]:
     """Return the command line of MLflow; the stores are in the environment, with passwords."""
     # One worker: with several and no uvloop, each call waits 43 ms for an acknowledgement.
     return [
         *(sys.executable, "-P", "-m", __name__),
         *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--no-serve-artifacts", "--uvicorn-opts", "--no-access-log"),
+        *(("--app-name", "basic-auth") if login else ()),
     ]
 
 

@@ -30,8 +30,12 @@ COMMANDS = {
     "verify": "Compare journals, MLflow and kept checkpoints.",
     "backup": "Back everything up while it runs, or check a backup.",
     "restore": "Make an installation out of a backup, and prove it.",
+    "db": "Show or upgrade the revision of MLflow's tables.",
+    "migrate": "Move MLflow's rows or files to another store.",
     "erase": "Erase predictions for ever; say what remains.",
     "retain": "Erase what is older than a number of days.",
+    "audit": "Show who looked at which prediction.",
+    "keys": "Make, list, rotate and revoke API keys.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",
     "reset": "Delete all local data, after asking.",
 }

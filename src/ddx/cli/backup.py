@@ -22,30 +22,51 @@ _CODE = exits.EXIT_CODE
         _CODE["journal_unavailable"],
         _CODE["bad_backup"],
         _CODE["output_refused"],
+        _CODE["move_refused"],
     ),
 )
 @click.argument("words", metavar="[verify] PATH", nargs=-1, required=True)
 @click.option(
     "--keys", type=click.Path(dir_okay=False, path_type=Path), help="Where verify finds the keys."
 )
+@click.option(
+    "--recipient", "to", multiple=True, help="Encrypt to this age recipient, too; repeatable."
+)
+@click.option(
+    "--identity",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With verify: the file that opens an encrypted one.",
+)
 @as_json
-def command(*, words: tuple[str, ...], keys: Path | None, as_json: bool) -> None:
+def command(
+    *,
+    words: tuple[str, ...],
+    keys: Path | None,
+    to: tuple[str, ...],
+    identity: Path | None,
+    as_json: bool,
+) -> None:
     """Make a backup while everything runs, or check one.
 
-    PATH gets journals, MLflow's SQLite database and settings; PATH.keys gets the keys without which
-    no record can be read: keep the two apart. A name that ends with .gz is compressed.
+    PATH gets journals, MLflow's database as an SQLite file, and settings; PATH.keys gets the keys
+    without which no record can be read: keep the two apart. A name that ends with .gz is
+    compressed.
     """
     *verb, name = words
     if verb not in ([], ["verify"]):
         raise click.UsageError("it is `ddx backup PATH`, or `ddx backup verify PATH`")
     path = Path(name)
     if verb:
-        _verify(path, keys, as_json=as_json)
+        _verify(path, keys, identity, as_json=as_json)
         return
+    from ddx.core.access import Act
     from ddx.settings import load
+    from ddx.wiring.auditing import note_command
     from ddx.wiring.backing_up import back_up
 
-    made = back_up(load(), path.absolute())
+    settings = load()
+    note_command(settings, Act.BACKUP, "backup")
+    made = back_up(settings, path.absolute(), to)
     if as_json:
         said = asdict(made.manifest) | {"files": len(made.manifest.files)}
         print_json(
@@ -59,10 +80,10 @@ def command(*, words: tuple[str, ...], keys: Path | None, as_json: bool) -> None
     click.echo(f"{made.keys}: the keys; keep them elsewhere")
 
 
-def _verify(path: Path, keys: Path | None, *, as_json: bool) -> None:
+def _verify(path: Path, keys: Path | None, identity: Path | None, *, as_json: bool) -> None:
     from ddx.wiring.restoring import check
 
-    whole, secret = check(path, keys)
+    whole, secret = check(path, keys, identity)
     files = len(whole.files) + len(secret.files)
     if as_json:
         print_json({"ok": True, "made_at": whole.made_at, "files": files, "events": whole.events})

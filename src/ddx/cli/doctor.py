@@ -12,14 +12,22 @@ from ddx.cli.output import as_json, print_json
     name="doctor",
     epilog=exits.epilog("ddx doctor --json", exits.EXIT_NOT_OK, exits.EXIT_CODE["bad_settings"]),
 )
+@click.option(
+    "--all",
+    "all_of_it",
+    is_flag=True,
+    help="Doors, certificate, clock, backups, and a small file into the artifact store and out.",
+)
 @as_json
-def command(*, as_json: bool) -> int:
+def command(*, all_of_it: bool, as_json: bool) -> int:
     """Look at everything this installation needs, and say what to do. Changes nothing."""
     from ddx.services.doctor import examine
     from ddx.settings import load
     from ddx.wiring.looks import looks
+    from ddx.wiring.looks_all import all_looks
 
-    checks = examine(looks(load()))
+    settings = load()
+    checks = examine(looks(settings) | (all_looks(settings) if all_of_it else {}))
     ok = all(check.ok for check in checks)
     if as_json:
         shown = [

@@ -32,10 +32,14 @@ def command(*, what: str, out: Path, as_json: bool) -> None:
     The file holds patients' texts as they came, and its owner alone may read it: keep it as you
     keep the journal. Erasing a record later does not reach into it.
     """
+    from ddx.core.access import Act
     from ddx.settings import load
+    from ddx.wiring.auditing import note_command
     from ddx.wiring.exporting import export_cases
 
-    count = export_cases(load(), out)
+    settings = load()
+    note_command(settings, Act.EXPORT, "export cases")
+    count = export_cases(settings, out)
     if as_json:
         print_json({"what": what, "out": str(out), "cases": count})
         return

@@ -29,8 +29,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="An empty folder.")
 @click.option("--drill", is_flag=True, help="Restore beside, prove it, and clean up.")
 @click.option("--keys", type=_FILE, help="The keys; default: PATH.keys.")
+@click.option("--identity", type=_FILE, help="The file that opens an encrypted backup.")
 @as_json
-def command(*, path: Path, into: Path | None, drill: bool, keys: Path | None, as_json: bool) -> int:
+def command(
+    *,
+    path: Path,
+    into: Path | None,
+    drill: bool,
+    keys: Path | None,
+    identity: Path | None,
+    as_json: bool,
+) -> int:
     """Make a whole installation out of a backup, in an empty folder, and verify it.
 
     Every file is checked against its digest, each run in MLflow is made whole from the journal,
@@ -38,9 +47,14 @@ def command(*, path: Path, into: Path | None, drill: bool, keys: Path | None, as
     """
     if (into is None) != drill:
         raise click.UsageError("name the empty folder with --into, or try it with --drill")
-    from ddx.wiring import restoring
+    from ddx.wiring import backup_ages, restoring
 
-    found = restoring.restore(path, into.absolute(), keys) if into else restoring.drill(path, keys)
+    if into:
+        found = restoring.restore(path, into.absolute(), keys, identity)
+    else:
+        found = restoring.drill(path, keys, identity)
+    if drill and found.ok:
+        backup_ages.note_drill()
     if as_json:
         said = asdict(found) | {"home": str(into) if into else None}
         print_json({"ok": found.ok, **said})

@@ -20,6 +20,8 @@ _CODE = exits.EXIT_CODE
         _CODE["journal_unavailable"],
         _CODE["journal_in_use"],
         _CODE["journal_damaged"],
+        _CODE["unsafe_address"],
+        _CODE["keys_unavailable"],
     ),
 )
 @click.option("--host", help="Address to listen on, instead of the setting `host`.")

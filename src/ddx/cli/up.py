@@ -11,7 +11,9 @@ from ddx.cli import exits
 from ddx.cli.overrides import with_address
 from ddx.settings import Settings, load
 from ddx.wiring import launch
+from ddx.wiring.callers import check_address, check_mlflow_address
 from ddx.wiring.launch import reachable
+from ddx.wiring.migrating import check_artifacts
 from ddx.wiring.privacy import masker
 
 _CODE = exits.EXIT_CODE
@@ -30,7 +32,9 @@ _CASE = (
         _CODE["port_in_use"],
         _CODE["already_running"],
         _CODE["not_ready"],
-        _CODE["missing_extra"],
+        _CODE["unsafe_address"],
+        _CODE["keys_unavailable"],
+        _CODE["move_refused"],
     ),
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the server.")
@@ -38,18 +42,24 @@ _CASE = (
 @click.option(
     "--local-llm", is_flag=True, help="Serve a small model, too: `model_name` local, no key."
 )
-def command(port: int | None, mlflow_port: int | None, *, local_llm: bool) -> int:
+@click.option("--secure", is_flag=True, help="Start MLflow with its own login.")
+def command(port: int | None, mlflow_port: int | None, *, local_llm: bool, secure: bool) -> int:
     """Start MLflow, the server and the deliverer, and keep them running.
 
     One that dies is started again. Ctrl-C stops all three, after running requests are
     answered. Their logs are in ddx_data/logs.
     """
-    settings = with_address(load(), port=port, mlflow_port=mlflow_port)
+    settings = with_address(
+        load(), port=port, mlflow_port=mlflow_port, mlflow_secure=secure or None
+    )
     began = time.monotonic()
     supervisor = launch.supervisor(settings, say=_say, local_llm=local_llm)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
     what = "MLflow, the server" if launch.starts_mlflow(settings) else "the server"
+    check_address(settings)
+    check_mlflow_address(settings)
+    check_artifacts(settings)
     masker(settings)  # a server that cannot mask would end, and be started again and again
     supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
     with launch.alone(settings):
@@ -67,7 +77,7 @@ def _say(line: str) -> None:
 
 
 def _welcome(settings: Settings, took_s: float) -> None:
-    server = f"http://{reachable(settings.host)}:{settings.port}"
+    server = settings.server_url.replace(settings.host, reachable(settings.host))
     mlflow = settings.tracking_uri or (
         f"http://{reachable(settings.mlflow_host)}:{settings.mlflow_port}"
     )

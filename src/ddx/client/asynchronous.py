@@ -12,7 +12,7 @@ from ddx.client.asking import Ask, CaseBody, Filters, Options
 from ddx.client.errors import Refused
 from ddx.client.following import Following, Heard
 from ddx.client.retries import Reply, Retries, Tries
-from ddx.client.transport import OK, STREAM_QUIET_S, library, reply_of, request_of
+from ddx.client.transport import OK, STREAM_QUIET_S, library, reply_of, request_of, with_key
 
 if TYPE_CHECKING:
     import httpx
@@ -27,18 +27,24 @@ class AsyncClient:
         *,
         timeout_s: float = 180.0,
         retries: Retries | None = None,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`timeout_s` is for one attempt at one answer; `headers` go with each request.
+        """`timeout_s` is for one attempt at one answer; `api_key` and
+        `headers` go with each request.
 
         Raises ModuleNotFoundError without httpx: pip install 'ddx-server[client]'.
         """
         self._retries = retries or Retries()
         self._sleep = sleep
+        sent = with_key(headers, api_key)
         self._http = library().AsyncClient(
-            base_url=url.rstrip("/"), timeout=timeout_s, headers=headers, transport=transport
+            base_url=url.rstrip("/"),
+            timeout=timeout_s,
+            headers=sent,
+            transport=transport,
         )
 
     async def predict(self, case: str | None = None, **options: Unpack[Options]) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ def library() -> ModuleType:
             "The client needs httpx: pip install 'ddx-server[client]'"
         ) from error
     return httpx
+
+
+def with_key(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """Return the headers of each request."""
+    key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return {**key, **(headers or {})}
 
 
 def request_of(

@@ -50,6 +50,8 @@ class Question:
     until: datetime | None = None
     """Received before this time."""
     by: tuple[By, ...] = ()
+    tenant: str | None = None
+    """Only what this tenant's keys asked."""
     where: Mapping[By, str] = field(default_factory=dict)
     """Only rows with this value; `none` for those without one."""
 

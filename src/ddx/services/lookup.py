@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ddx.core import ids
+from ddx.core.callers import tenant_of
 from ddx.core.record import Prediction, PredictionId
 from ddx.errors import Erased
 from ddx.ports import Journal
@@ -30,6 +31,8 @@ class Wanted:
     """Received at this time or later."""
     until: datetime | None = None
     """Received before this time."""
+    tenant: str | None = None
+    """Whose they are."""
     before: PredictionId | None = None
     """Older than this prediction: where the last page ended."""
 
@@ -38,7 +41,8 @@ class Wanted:
         kind = found.outcome.kind if found.outcome else "running"
         code = getattr(found.outcome, "code", None)
         return (
-            self.outcome in (None, kind)
+            self.tenant in (None, tenant_of(found.caller))
+            and self.outcome in (None, kind)
             and self.error_code in (None, code)
             and self.model_name in (None, found.request.model_name)
             and self.tracker in (None, found.request.tracker)

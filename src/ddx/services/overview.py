@@ -54,7 +54,7 @@ class Overviews:
 
     def _ask(self, question: Question, compared_by: tuple[By, ...], change: int) -> Overview:
         books = self._books
-        choices: Choices = books.choices()
+        choices: Choices = books.choices(question.tenant)
         step = step_for(question, choices)
         (whole,) = books.figures(question)
         failed = question.where.get(By.OUTCOME, "failed") == "failed"

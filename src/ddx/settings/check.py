@@ -44,6 +44,7 @@ def check(settings: Settings) -> None:
             f"data_dir must be a folder of its own: {settings.data} holds the project"
         )
     _check_tracing(settings)
+    _check_tls(settings)
     if settings.tracking_uri:
         check_address(settings.tracking_uri, "tracking_uri")
     if not settings.instance.replace("-", "").replace("_", "").isalnum():
@@ -70,6 +71,17 @@ def _check_tracing(settings: Settings) -> None:
         parts = urlsplit(settings.otlp_endpoint)
         if parts.scheme not in _HTTP or not parts.hostname:
             raise SettingsError("otlp_endpoint must be an address such as http://127.0.0.1:4318")
+
+
+def _check_tls(settings: Settings) -> None:
+    if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
+        raise SettingsError("tls_cert_file and tls_key_file go together: set both, or neither")
+    if settings.tls_client_ca_file and not settings.tls_cert_file:
+        raise SettingsError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+    for name in ("tls_cert_file", "tls_key_file", "tls_client_ca_file"):
+        named = getattr(settings, name)
+        if named and not (settings.home / named).is_file():
+            raise SettingsError(f"{name}: there is no file {named}")
 
 
 def _check_ports(settings: Settings) -> None:

@@ -10,18 +10,18 @@ from typing import Any
 
 from ddx.errors import SettingsError
 from ddx.settings.check import check
-from ddx.settings.places import (
-    MLFLOW_NAME,
-    absolute_artifacts,
-    absolute_db,
-    read_mlflow_config,
-)
+from ddx.settings.places import read_mlflow_config
 from ddx.settings.prices import prices
 from ddx.settings.registry import models, prompts
+from ddx.settings.stores import MLFLOW_NAME, absolute_artifacts, database
 from ddx.settings.values import Settings, settable
 from ddx.settings.words import nearest, typed
 
 TOML_NAME = "ddx.toml"
+_STORES = {
+    "db_uri": "sqlite:///mlflow_data/mlflow.db",
+    "artifacts_path": "mlflow_data/artifacts",
+}
 
 
 def load(environment: Mapping[str, str] | None = None, home: Path | None = None) -> Settings:
@@ -34,17 +34,16 @@ def load(environment: Mapping[str, str] | None = None, home: Path | None = None)
     prompts_table = table.pop("prompts", {})
     prices_table = table.pop("prices", {})
     values, origins = _scalars(table, env)
-    db_uri, artifacts_path = "sqlite:///mlflow_data/mlflow.db", "mlflow_data/artifacts"
+    stores = _STORES
     if mlflow_path.is_file():
         found = read_mlflow_config(mlflow_path)
-        db_uri = found.get("db_uri", db_uri)
-        artifacts_path = found.get("artifacts_path", artifacts_path)
+        stores = stores | found
         origins |= dict.fromkeys(found, MLFLOW_NAME)
     settings = Settings(
         **values,
         home=root,
-        db_uri=absolute_db(db_uri, root),
-        artifacts_path=absolute_artifacts(artifacts_path, root),
+        db_uri=database(stores, root),
+        artifacts_path=absolute_artifacts(stores["artifacts_path"], root),
         models=models(models_table),
         prompts=prompts(prompts_table),
         prices=prices(prices_table),

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from ddx.errors import SettingsError
 from ddx.settings.words import nearest
 
-MLFLOW_NAME = "mlflow_server_config.py"
 MASK = "********"
-_NAMES = {"db_uri": "", "artifacts_path": ""}
+_NAMES = {"db_uri": "", "db_password_file": "", "artifacts_path": ""}
 _SECRET = re.compile(r"(?i)([?&;](?:\w*password|\w*token|\w*secret|\w*key|sig|pwd)=)[^&;]*")
 
 
@@ -56,29 +55,6 @@ def _is_slip(name: str, value: object) -> bool:
     if name.startswith("_") or not isinstance(value, str):
         return False
     return name.lower().startswith(("db_", "database_u", "artifact"))
-
-
-def absolute_db(uri: str, root: Path) -> str:
-    """Return MLflow's database with an absolute path. Raises SettingsError."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator or not scheme:
-        raise SettingsError(
-            f"{MLFLOW_NAME}: db_uri must be a database's address, such as"
-            " sqlite:///mlflow_data/mlflow.db or postgresql://user@host/mlflow"
-        )
-    if scheme != "sqlite":
-        return uri
-    path = rest.removeprefix("/")
-    if not path or path == ":memory:":
-        raise SettingsError(f"{MLFLOW_NAME}: db_uri must name a file: a database in memory is lost")
-    return uri if path.startswith("/") else f"sqlite:///{root / path}"
-
-
-def absolute_artifacts(path: str, root: Path) -> str:
-    """Return the artifact root: an absolute path, or an object store's address."""
-    if path.startswith("file:"):
-        path = path.removeprefix("file:").removeprefix("//")
-    return path if "://" in path else str(root / Path(path).expanduser())
 
 
 def check_address(uri: str, name: str) -> None:

@@ -25,15 +25,37 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address the server listens on")
     port: int = _setting(8000, "port of the server")
+    require_api_keys: bool = _setting(
+        False, "let nobody in without an API key, also before the first one is made"
+    )
+    client_key_file: str = _setting(
+        "", "file of the API key that commands send to a server, as `ddx evaluate --server` does"
+    )
+    tls_cert_file: str = _setting(
+        "", "certificate of the server with its chain, PEM; read again when it changes"
+    )
+    tls_key_file: str = _setting("", "private key of that certificate, PEM")
+    tls_client_ca_file: str = _setting(
+        "", "authorities of clients' certificates, PEM: only who shows one of theirs gets in"
+    )
+    behind_proxy: bool = _setting(
+        False, "a proxy in front does TLS, so this server may listen beyond this machine without"
+    )
     public_url: str = _setting(
         "", "address at which people reach this server, for links from MLflow"
     )
     mlflow_host: str = _setting("127.0.0.1", "address MLflow listens on, where we start it")
     mlflow_port: int = _setting(5000, "port of MLflow, where we start it")
+    mlflow_secure: bool = _setting(
+        False, "start MLflow with its own login, for one user whose password is made and kept"
+    )
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
     legal_hold: str = _setting(
         "", "file of ids and trackers, one a line, that nothing erases; empty: there is none"
+    )
+    backup_recipients: str = _setting(
+        "", "age recipients that every backup is encrypted to, with commas between"
     )
     ledger_uri: str = _setting(
         "", "artifact store that gets a copy of the ledger, s3://bucket/ledger or a folder"
@@ -121,7 +143,8 @@ class Settings:
     @property
     def server_url(self) -> str:
         """Where clients reach this server."""
-        return f"http://{self.host}:{self.port}"
+        scheme = "https" if self.tls_cert_file else "http"
+        return f"{scheme}://{self.host}:{self.port}"
 
     def api_key(self, model: Model) -> str | None:
         """Return the model's key, or None where it needs none or has none."""

@@ -26,6 +26,10 @@ _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+_AS_IT_IS = (b"x-content-type-options", b"nosniff")
+"""No browser guesses that a reply is a page, whatever text of a case or a model is in it."""
+
+
 class Access:
     """ASGI middleware. Every log line under it carries `request_id`, and `traceparent` where the
     client sent one; the reply has the id in `X-Request-Id`.
@@ -88,8 +92,11 @@ class _Reply:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), self._id]
-            id = dict(headers).get(b"x-prediction-id")
+            names = dict(headers)
+            id = names.get(b"x-prediction-id")
             self.prediction_id = id.decode() if id else None
+            if _AS_IT_IS[0] not in names:
+                headers.append(_AS_IT_IS)
             message = {**message, "headers": headers}
         await self._send(message)
 

@@ -12,9 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from ddx import __version__
 from ddx.errors import DdxError
-from ddx.web import batch, feedback, health, lookup, predict, problems, stream
+from ddx.web import audit, batch, feedback, health, lookup, mlflow, predict, problems, stream
 from ddx.web.access import CLIENT_GONE, Access
 from ddx.web.docs import add_docs
+from ddx.web.door import Door
 from ddx.web.metrics import Metrics
 from ddx.web.openapi import add_schemas
 from ddx.web.pages import add_pages
@@ -53,12 +54,15 @@ def create_app(server: Server) -> FastAPI:
     app.include_router(stream.router(server, metrics))
     app.include_router(batch.router(server))
     app.include_router(lookup.router(server))
+    app.include_router(audit.router(server))
     app.include_router(feedback.router(server))
     app.include_router(health.router(server, metrics))
     add_docs(app)
-    add_pages(app, server)
+    app.include_router(mlflow.router(server))
+    pages = add_pages(app, server)
     add_schemas(app)
     _say_errors(app, metrics)
+    app.add_middleware(Door, callers=lambda: server.callers, metrics=metrics, page=pages.refusal)
     app.add_middleware(Access, metrics=metrics)
     return app
 

@@ -12,14 +12,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
+from ddx.core.access import Act
 from ddx.core.batch import Batch, BatchId, CaseDone
 from ddx.core.record import Request as PredictionRequest
 from ddx.core.response import problem
 from ddx.errors import BatchNotFound, Erased, InvalidRequest
 from ddx.settings import Settings
 from ddx.web import body, problems
+from ddx.web.door import caller_of
 from ddx.web.openapi import content, in_path, json_body, key_parameter, refusals
-from ddx.web.predict import CALLER
 from ddx.web.replies import body_of
 from ddx.web.schema import BatchBody
 from ddx.web.state import Server
@@ -55,7 +56,7 @@ def router(server: Server) -> APIRouter:
                 **content("The batch is on stable storage", "Batch"),
                 "headers": {"Location": {"schema": {"type": "string"}}},
             },
-            **refusals(408, 413, 415, 422, 503),
+            **refusals(401, 403, 408, 413, 415, 422, 429, 503),
         },
     )
     async def submit(request: Request) -> Response:
@@ -70,7 +71,7 @@ def router(server: Server) -> APIRouter:
         raw, kind = await body.read(request, {body.JSON, NDJSON}, limit, settings.body_timeout_s)
         key = body.key_of(request)
         cases = await asyncio.to_thread(_cases, raw, kind, settings)
-        batch = await server.batches.submit(cases, CALLER, key)
+        batch = await server.batches.submit(cases, caller_of(request).id, key)
         return Response(
             json.dumps(_status(batch)),
             status_code=202,
@@ -83,7 +84,7 @@ def router(server: Server) -> APIRouter:
         operation_id="getBatch",
         summary="How far a batch is",
         openapi_extra={"parameters": [in_path("batch_id")]},
-        responses={200: content("How far it is", "Batch"), **refusals(404)},
+        responses={200: content("How far it is", "Batch"), **refusals(401, 403, 404, 429)},
     )
     async def status(request: Request) -> Response:
         """Return how many cases have ended, and how."""
@@ -100,12 +101,13 @@ def router(server: Server) -> APIRouter:
         openapi_extra={"parameters": [in_path("batch_id")]},
         responses={
             200: content("One line for each case that has ended", "BatchLine", NDJSON),
-            **refusals(404),
+            **refusals(401, 403, 404, 429),
         },
     )
     async def results(request: Request) -> Response:
         """Return a line for each case that has ended, in the order of the batch."""
         batch = await _found(server, request)
+        await server.note(caller_of(request), Act.BATCH, about=batch.id)
         lines = _lines(server, [one for _, one in sorted(batch.done.items())])
         return NdjsonResponse(lines, headers=problems.headers(200))
 
@@ -113,7 +115,8 @@ def router(server: Server) -> APIRouter:
 
 
 async def _found(server: Server, request: Request) -> Batch:
-    batch = await server.batches.find(BatchId(request.path_params["batch_id"]), CALLER)
+    id = BatchId(request.path_params["batch_id"])
+    batch = await server.batches.find(id, caller_of(request).id)
     if batch is None:
         raise BatchNotFound
     return batch

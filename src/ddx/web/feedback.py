@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +12,8 @@ from pydantic import ValidationError
 from ddx.core.record import PredictionId
 from ddx.web import problems
 from ddx.web.body import JSON, read
+from ddx.web.door import caller_of
 from ddx.web.openapi import content, in_path, json_body, refusals
-from ddx.web.predict import CALLER
 from ddx.web.replies import said_form
 from ddx.web.said import FeedbackBody
 from ddx.web.state import Server
@@ -32,7 +33,7 @@ def router(server: Server) -> APIRouter:
         },
         responses={
             200: content("It is on stable storage", "FeedbackKept"),
-            **refusals(404, 408, 410, 413, 415, 422, 503),
+            **refusals(401, 403, 404, 408, 410, 413, 415, 422, 429, 503),
         },
     )
     async def feedback(request: Request) -> dict[str, Any]:
@@ -50,9 +51,10 @@ def router(server: Server) -> APIRouter:
         except ValidationError as error:
             # From None: the cause holds the input.
             raise problems.invalid(error) from None
-        now = datetime.now(UTC)
+        now, caller = datetime.now(UTC), caller_of(request)
+        await asyncio.to_thread(server.seen, id, caller)
         for one in body.feedback:
-            said = await server.give_feedback(id, one.feedback(now, CALLER))
+            said = await server.give_feedback(id, one.feedback(now, caller.id))
         return {
             "status": "success",
             "prediction_id": id,

@@ -180,6 +180,23 @@ class Listing(Form):
     next: str | None = Field(description="Send it as `before` for the next page; null at the end.")
 
 
+class LookForm(Form):
+    """One look at predictions, by a client, a page or a command."""
+
+    seq: int = Field(ge=1)
+    at: datetime
+    caller: str
+    act: str
+    prediction_ids: list[str]
+    about: str
+
+
+class Looks(Form):
+    """Looks, newest first."""
+
+    looks: list[LookForm]
+
+
 class Batch(Form):
     """How far a batch is."""
 
@@ -222,6 +239,7 @@ ALL: tuple[type[Form], ...] = (
     Health,
     Readiness,
     Listing,
+    Looks,
     Batch,
     BatchLine,
     FeedbackKept,

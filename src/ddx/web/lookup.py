@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ddx.core.access import Act
 from ddx.core.record import Failed, Prediction, PredictionId
 from ddx.errors import InvalidRequest, PredictionNotFound
 from ddx.services.lookup import Wanted
+from ddx.web.door import caller_of
 from ddx.web.openapi import content, in_path, query, refusals, reply
 from ddx.web.replies import replied
 from ddx.web.state import Server
@@ -41,7 +44,7 @@ def router(server: Server) -> APIRouter:
         operation_id="listPredictions",
         summary="Predictions, newest first",
         openapi_extra={"parameters": _parameters()},
-        responses={200: content("A page of them", "Listing"), **refusals(422, 503)},
+        responses={200: content("A page of them", "Listing"), **refusals(401, 403, 422, 429, 503)},
     )
     async def listing(request: Request) -> dict[str, Any]:
         """Return a page of this server's predictions, without their cases.
@@ -49,7 +52,10 @@ def router(server: Server) -> APIRouter:
         A page may be shorter than `limit`: there is more as long as `next` is not null.
         """
         wanted, limit = _wanted(request)
+        caller = caller_of(request)
+        wanted = replace(wanted, tenant=caller.tenant)
         page = await asyncio.to_thread(server.page, wanted, limit)
+        await server.note(caller, Act.LIST, *page.predictions)
         return {"predictions": [_summary(one) for one in page.predictions], "next": page.next}
 
     @routes.get(
@@ -59,7 +65,7 @@ def router(server: Server) -> APIRouter:
         openapi_extra={"parameters": [in_path("prediction_id")]},
         responses={
             200: reply("The reply, byte for byte, and `feedback` where there is some"),
-            **refusals(400, 404, 410, 502, 503, 504),
+            **refusals(400, 401, 403, 404, 410, 429, 502, 503, 504),
         },
     )
     async def one(request: Request) -> Response:
@@ -68,9 +74,11 @@ def router(server: Server) -> APIRouter:
         Where somebody gave feedback, it is added as a last field, `feedback`, in its order.
         """
         id = PredictionId(request.path_params["prediction_id"])
-        found = await asyncio.to_thread(server.find, id)
-        if found is None or found.completion is None:
+        caller = caller_of(request)
+        found = await asyncio.to_thread(server.seen, id, caller)
+        if found.completion is None:
             raise PredictionNotFound
+        await server.note(caller, Act.READ, found)
         said = await asyncio.to_thread(server.feedback_of, id)
         return replied(found, said)
 
@@ -95,15 +103,15 @@ def _wanted(request: Request) -> tuple[Wanted, int]:
         error_code=given.get("error_code"),
         model_name=given.get("model_name"),
         tracker=given.get("tracker"),
-        since=_time("since", given.get("since")),
-        until=_time("until", given.get("until")),
+        since=time_of("since", given.get("since")),
+        until=time_of("until", given.get("until")),
         before=PredictionId(before) if before else None,
     )
     return wanted, int(limit)
 
 
-def _time(name: str, text: str | None) -> datetime | None:
-    """Read a time; one without a zone is in UTC."""
+def time_of(name: str, text: str | None) -> datetime | None:
+    """Read a time of a query; one without a zone is in UTC. Raises InvalidRequest."""
     if text is None:
         return None
     fault = InvalidRequest(f"{name}: must be a time as 2026-01-31T08:00:00Z", field=name)

@@ -16,12 +16,15 @@ from ddx.web.schema import TRACKER_LIMIT, BatchBody, PredictBody
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "Unknown model or prompt index",
+    401: "Who asks is not known: send a key",
+    403: "The key has not the role for this",
     404: "There is none of this id",
     408: "The body did not arrive in time",
     410: "The record was erased",
     413: "The body is too large",
     415: "The body has another media type",
     422: "Invalid, or a tracker used with another body",
+    429: "The key sends more than it may",
     502: "The model failed",
     503: "The record cannot be made durable, the server is overloaded, or the model has no key",
     504: "The model missed its deadline",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 from fastapi import Request, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from ddx.core.response import STATUS, problem
-from ddx.errors import DdxError, InvalidRequest
+from ddx.errors import DdxError, InvalidRequest, TooManyRequests
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -25,8 +26,14 @@ def response(error: DdxError, prediction_id: str | None = None) -> Response:
         text(error, prediction_id),
         status_code=status,
         media_type=MEDIA_TYPE,
-        headers=headers(status, prediction_id),
+        headers=headers(status, prediction_id) | _waits(error),
     )
+
+
+def _waits(error: DdxError) -> dict[str, str]:
+    if not isinstance(error, TooManyRequests):
+        return {}
+    return {"Retry-After": str(math.ceil(error.retry_after_s))}
 
 
 def text(error: DdxError, prediction_id: str | None = None) -> str:

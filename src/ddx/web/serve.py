@@ -9,9 +9,11 @@ import uvicorn
 
 from ddx.errors import PortInUse
 from ddx.settings import Settings
+from ddx.web import tls
 from ddx.web.api import create_app
 from ddx.web.state import LAST_WORDS_S, Server
 from ddx.wiring import launch
+from ddx.wiring.callers import check_address
 from ddx.wiring.privacy import masker
 from ddx.wiring.serving import check_programs, set_up_logs
 
@@ -20,11 +22,14 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; running requests get their time to finish.
 
     With a deliverer beside it, which waits while another one works. Raises MissingExtra,
-    BadProgram and PortInUse, before anything is opened, and what Server.start raises.
+    BadProgram, UnsafeAddress and PortInUse, before anything is opened, and what Server.start
+    raises.
     """
     set_up_logs(settings)
     masker(settings)
     check_programs(settings)
+    check_address(settings)
+    tls.check(settings)
     holder = launch.port_holder(settings.host, settings.port)
     if holder is not None:
         raise PortInUse(holder[0].upper() + holder[1:] + ".")
@@ -42,6 +47,7 @@ class _Http(uvicorn.Server):
 
     def __init__(self, settings: Settings, server: Server) -> None:
         self._predictions, self._grace_s = server, settings.shutdown_grace_s
+        self._settings = settings
         super().__init__(
             uvicorn.Config(
                 create_app(server),
@@ -51,8 +57,15 @@ class _Http(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=int(self._grace_s + LAST_WORDS_S),
+                **tls.options(settings),  # type: ignore[arg-type]
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port, and follow the certificate."""
+        await super().startup(sockets)
+        if self.config.ssl is not None:
+            self._following = asyncio.create_task(tls.follow(self.config.ssl, self._settings))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running requests finish; then end what their engines are still asked."""

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
+from ddx.core.access import Act, Look
+from ddx.core.callers import Caller, tenant_of
 from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
-from ddx.errors import DdxError, JournalInUse, JournalUnavailable
+from ddx.errors import (
+    DdxError,
+    Erased,
+    JournalInUse,
+    JournalUnavailable,
+    PredictionNotFound,
+)
 from ddx.ports import Check, Journal
 from ddx.services.admission import Admission
 from ddx.services.batch import Batches
+from ddx.services.callers import Callers
 from ddx.services.feedback import give
 from ddx.services.lookup import Page, Wanted, page
 from ddx.services.predict import Predictor
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 from ddx.web.background import Background
-from ddx.wiring import dashboard, serving
+from ddx.wiring import auditing, backup_ages, dashboard, serving
+from ddx.wiring.callers import callers
 
 log = logging.getLogger("ddx")
 LOCK_WAIT_S = 3.0
 LAST_WORDS_S = 3.0
 """For the outcomes of what was cut off, after its time to finish."""
+_LOADING_S = 30.0
+"""The longest that an end waits for engines that are still being loaded."""
 
 
 class Server:
@@ -34,11 +47,14 @@ class Server:
     predictor: Predictor
     batches: Batches
     admission: Admission
+    callers: Callers
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._journal: Journal | None = None
+        self._loading: threading.Thread | None = None
         self._warm = threading.Event()
+        self._trail = auditing.trail(settings)
         self._warm_fault: str | None = None
         self.on_finished: Callable[[Prediction], None] = lambda done: None  # noqa: ARG005
         self._stopped = threading.Event()
@@ -62,6 +78,7 @@ class Server:
             on_finished=lambda done: self.on_finished(done),  # noqa: PLW0108  (set by the edge)
         )
         self.admission = serving.admission(self.settings)
+        self.callers = callers(self.settings)
         self.batches = serving.batches(
             self.settings, self.predictor, self.background.start, self.admission.check
         )
@@ -69,7 +86,8 @@ class Server:
         if closed:
             log.warning("closed as interrupted", extra={"predictions": closed})
         self.admission.refresh()
-        threading.Thread(target=self._load, args=(engines,), daemon=True).start()
+        self._loading = threading.Thread(target=self._load, args=(engines,), daemon=True)
+        self._loading.start()
         threading.Thread(target=engines.follow, args=(self._stopped,), daemon=True).start()
 
     def stop(self) -> None:
@@ -78,6 +96,10 @@ class Server:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+        if self._loading is not None:
+            # Native code that is loading when the interpreter ends would abort the process.
+            self._loading.join(_LOADING_S)
+            self._loading = None
 
     async def resume(self) -> None:
         """Go on with the batches that an earlier process left. To come after `start`."""
@@ -100,6 +122,32 @@ class Server:
     def find(self, id: PredictionId) -> Prediction | None:
         """Return a record of this server's journal. Blocks: not for the event loop."""
         return self._journal.find(id) if self._journal else None
+
+    def seen(self, id: PredictionId, caller: Caller) -> Prediction:
+        """Return a record that a caller may see. Blocks: not for the event loop.
+
+        Raises PredictionNotFound, and to whom sees all, Erased.
+        """
+        with hidden(caller):
+            found = self.find(id)
+        if found is None or not caller.sees(found.caller):
+            raise PredictionNotFound
+        return found
+
+    async def note(self, caller: Caller, act: Act, *shown: Prediction, about: str = "") -> None:
+        """Keep that a caller looks at something, before it is shown. Raises
+        AccessTrailUnavailable.
+        """
+        owners = {tenant_of(one.caller) for one in shown} or {caller.tenant}
+        look = Look(
+            at=auditing.now(),
+            caller=caller.id,
+            act=act,
+            ids=tuple(one.id for one in shown),
+            tenant=owners.pop() if len(owners) == 1 else None,
+            about=about,
+        )
+        await asyncio.to_thread(self._trail.add, look)
 
     def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
         """Return what was said of a prediction. Blocks: not for the event loop."""
@@ -170,6 +218,7 @@ class Server:
                 "Records that MLflow refused for good.",
                 backlog.quarantined,
             ),
+            **backup_ages.gauges(self.settings),
             "ddx_disk_free_bytes": ("Room on the journal's disk.", self.admission.free_bytes),
             "ddx_disk_reserve_bytes": (
                 "Room on the journal's disk below which requests are refused.",
@@ -205,3 +254,16 @@ class Server:
             log.exception("engine did not load")
         self._warm.set()
         dashboard.warm(self.settings)
+
+
+@contextmanager
+def hidden(caller: Caller) -> Iterator[None]:
+    """Say of an erased record that there is none, where its owner is no longer known: whether it
+    was another tenant's must not be told.
+    """
+    try:
+        yield
+    except Erased:
+        if caller.tenant is None:
+            raise
+        raise PredictionNotFound from None

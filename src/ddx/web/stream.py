@@ -20,9 +20,9 @@ from ddx.core.response import diagnosis as entry
 from ddx.errors import DdxError
 from ddx.web import problems
 from ddx.web.body import read_request
+from ddx.web.door import caller_of
 from ddx.web.metrics import Metrics
 from ddx.web.openapi import events, json_body, key_parameter, refusals
-from ddx.web.predict import CALLER
 from ddx.web.replies import replied
 from ddx.web.state import Server
 
@@ -47,7 +47,7 @@ def router(server: Server, metrics: Metrics) -> APIRouter:
         summary="Predict, and follow it",
         openapi_extra={"requestBody": json_body("PredictBody"), "parameters": [key_parameter()]},
         response_class=EventStream,
-        responses={200: events(), **refusals(400, 408, 413, 415, 422, 503)},
+        responses={200: events(), **refusals(400, 401, 403, 408, 413, 415, 422, 429, 503)},
     )
     async def stream(request: Request) -> Response:
         """Return the events `accepted`, `diagnosis` (any number) and `final` or `error`.
@@ -58,8 +58,9 @@ def router(server: Server, metrics: Metrics) -> APIRouter:
         """
         asked = await read_request(request, server)
         told = _Told()
+        caller = caller_of(request).id
         # A task of its own: when the client leaves, the prediction still gets its outcome.
-        task = server.background.start(server.predictor.predict(asked, CALLER, told))
+        task = server.background.start(server.predictor.predict(asked, caller, told))
         task.add_done_callback(lambda _task: told.end())
         await told.something()
         if told.id is None:

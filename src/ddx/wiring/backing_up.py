@@ -8,14 +8,14 @@ journal. The journals' keys are in a file of their own: without it no record can
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddx import __version__
-from ddx.adapters import archive
+from ddx.adapters import archive, last_good
 from ddx.adapters.database_copy import copy_database
-from ddx.adapters.mlflow_runs import store_file
+from ddx.adapters.mlflow_runs import moving, store_file
 from ddx.adapters.mlflow_runs.files import local_path
 from ddx.adapters.sqlite_journal import find_journals, last_seq_in
 from ddx.adapters.system import SystemClock
@@ -28,11 +28,15 @@ KEYS = ".keys"
 DATA, MLFLOW, ARTIFACTS, SETTINGS = "data", "mlflow.db", "artifacts", "settings"
 """Rooms of a backup."""
 _SQLITE = "sqlite:///"
-_REMADE = frozenset({"cache", "logs", "ledger", "keys", "journals"})
-"""Folders of the data that are made again, or that are copied in a way of their own."""
+_SECRET = frozenset({"keys", "mlflow_auth", "api_keys.json"})
+"""What goes into the second file."""
+_REMADE = frozenset({"cache", "logs", "ledger", "journals", "access"}) | _SECRET
+"""What of the data is made again, or copied in a way of its own."""
 _PASSING = (".lock", ".pid", "-wal", "-shm", ".part")
-_STATE = frozenset({"delivery.db", "traces.json"})
-"""How far delivery is: not of a restored installation, which looks anew."""
+_STATE = frozenset(
+    {"delivery.db", "traces.json", "last_good.json", "migrate-rows.json", "migrate-files.json"}
+)
+"""How far things are: not of a restored installation, which looks anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +50,22 @@ class Made:
     """Of both files."""
 
 
-def back_up(settings: Settings, path: Path) -> Made:
-    """Make a backup while everything runs. Raises OutputRefused, JournalUnavailable."""
+def back_up(settings: Settings, path: Path, to: Sequence[str] = ()) -> Made:
+    """Make a backup while everything runs, encrypted to `to` and the setting's age recipients.
+
+    Raises OutputRefused, JournalUnavailable, and
+    MoveRefused where MLflow's database cannot be read.
+    """
     keys = path.with_name(path.name + KEYS)
     now = SystemClock().now().isoformat(timespec="seconds")
     if not path.parent.is_dir():
         raise OutputRefused(f"there is no folder {path.parent}")
+    always = [one for one in settings.backup_recipients.split(",") if one.strip()]
+    recipients = archive.recipients([*always, *to]) if always or to else []
     with (
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".ddx-backup-") as name,
-        archive.Archive(keys) as secret,
-        archive.Archive(path) as whole,
+        archive.Archive(keys, recipients) as secret,
+        archive.Archive(path, recipients) as whole,
     ):
         scratch = Path(name)
         # MLflow before the journals: a run is then never there without its record.
@@ -63,11 +73,16 @@ def back_up(settings: Settings, path: Path) -> Made:
         # Checkpoints, too: one that was signed later would name an event that the copy lacks.
         for file in _rest(settings):
             whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
+        for file in _files(settings.data / "access"):
+            if not file.name.endswith(_PASSING):
+                whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
         events = _put_journals(settings, whole, scratch)
         for file in _settings_files(settings):
             whole.add(f"{SETTINGS}/{file.relative_to(settings.home)}", file)
         # The keys after the journals: each is there before its first record.
-        for file in _files(settings.data / "keys"):
+        for file in _files(settings.data):
+            if file.relative_to(settings.data).parts[0] not in _SECRET:
+                continue
             secret.add(f"{DATA}/{file.relative_to(settings.data)}", file)
         secret.finish(Manifest(made_at=now, version=__version__, files={}))
         manifest = whole.finish(
@@ -75,6 +90,7 @@ def back_up(settings: Settings, path: Path) -> Made:
                 made_at=now, version=__version__, files={}, events=events, artifacts_path=artifacts
             )
         )
+    last_good.note(settings.data, "backup", SystemClock().now())
     size = path.stat().st_size + keys.stat().st_size
     return Made(path=path, keys=keys, manifest=manifest, size_bytes=size)
 
@@ -87,10 +103,16 @@ def store_of(settings: Settings) -> Path | None:
 
 
 def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> str | None:
-    store, copy = store_of(settings), scratch / MLFLOW
-    if store is None or not store.is_file():
+    if settings.tracking_uri:
         return None
-    copy_database(store, copy)
+    store, copy = store_of(settings), scratch / MLFLOW
+    if store is None:
+        # As an SQLite file, too: a backup restores on any machine, and a drill proves all of it.
+        moving.move(settings.db_uri, f"{_SQLITE}{copy}", scratch / "moved.json", lambda _: None)
+    elif store.is_file():
+        copy_database(store, copy)
+    else:
+        return None
     store_file.strip(copy)
     whole.add(MLFLOW, copy)
     ours = store_file.our_experiment(copy)

@@ -13,7 +13,7 @@ from ddx.core.record import Prediction, PredictionId
 from ddx.errors import DdxError, MissingExtra
 from ddx.services.overview import Overviews
 from ddx.settings import Settings
-from ddx.wiring import reporting
+from ddx.wiring import mlflow_login, reporting
 from ddx.wiring.replaying import find
 
 __all__ = ["CHARTS", "chart", "find", "looks", "moved", "run_page"]
@@ -74,6 +74,7 @@ def run_page(settings: Settings, id: PredictionId) -> str | None:
     """
     if urlsplit(settings.mlflow_uri).scheme not in ("http", "https"):
         return None
+    mlflow_login.come_in(settings)
     from ddx.adapters.mlflow_runs.address import run_page as asked
 
     return asked(settings.mlflow_uri, id)

@@ -7,8 +7,9 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
-from ddx.adapters import logs, processes
+from ddx.adapters import http_probe, logs, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
 from ddx.adapters.ed25519 import Ed25519Signer
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
@@ -22,6 +23,8 @@ from ddx.services.admission import Backlog
 from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
 from ddx.settings import Settings
+from ddx.settings.stores import check_installed
+from ddx.wiring import auditing
 from ddx.wiring.doors import Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
@@ -66,6 +69,8 @@ def deliver(
         processes.end_with(beside)
         if not _lease_is_free(settings, stop):
             return {"left": would_deliver(settings)}
+    if rebuild:
+        _make_store(settings)
     with (
         closing(Journals(settings)) as journals,
         closing(SqliteDeliveryState(settings.data)) as state,
@@ -102,6 +107,22 @@ def deliver(
         ):
             deliverer.run(stop)
         return {"left": sum(1 for _ in waiting(journals(), state))}
+
+
+def _make_store(settings: Settings) -> None:
+    """Make MLflow's tables where there are none and MLflow does not run to make them: after
+    `rm mlflow.db` nothing else is needed.
+    """
+    running = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
+    if settings.tracking_uri or settings.delivery == "client" or running:
+        return
+    from ddx.adapters.mlflow_runs import upgrading
+
+    check_installed(settings.db_uri)
+    if settings.db_uri.startswith("sqlite:///"):
+        folder = Path(settings.db_uri.removeprefix("sqlite:///")).parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    upgrading.make(settings.db_uri)
 
 
 def _lease_is_free(settings: Settings, stop: threading.Event) -> bool:
@@ -166,6 +187,7 @@ def _tending(settings: Settings, journals: Journals) -> Iterator[None]:
                     log.warning("closed as interrupted", extra={"predictions": closed})
                 if waited_s >= CHECKPOINT_EVERY_S:
                     sign_checkpoints(settings, journals())
+                    auditing.sign_checkpoint(settings)
                     waited_s = 0.0
             except (DdxError, OSError) as error:
                 log.warning("tending failed", extra={"kind": type(error).__name__})

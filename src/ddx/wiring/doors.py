@@ -15,6 +15,8 @@ from ddx.adapters.sqlite_journal.store import Paths
 from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
 from ddx.ports import JournalReader, Runs
 from ddx.settings import Settings
+from ddx.settings.stores import check_installed
+from ddx.wiring import mlflow_login
 
 log = logging.getLogger("ddx")
 DOOR_WAIT_S = 0.5
@@ -47,15 +49,17 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
     """Return the door into MLflow that the settings and the database allow.
 
     Waits for MLflow to make its database: `tries` times DOOR_WAIT_S, or for ever. Raises
-    UntestedSchema where `delivery` is "bulk" and the database has another form.
+    UntestedSchema where `delivery` is "bulk" and the database has another form, and MissingExtra.
     """
     from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
 
+    mlflow_login.come_in(settings)
     user, pages, why = _user(), settings.public_url or settings.server_url, ""
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
         ours = settings.artifacts_path if not settings.tracking_uri else None
         return ClientRuns(settings.mlflow_uri, ours, user, pages)
+    check_installed(settings.db_uri, settings.artifacts_path)
     bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages)
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a

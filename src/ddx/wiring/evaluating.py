@@ -29,6 +29,7 @@ from ddx.errors import BadResults, DdxError, EvaluationStopped
 from ddx.ports import Asker
 from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
 from ddx.settings import Settings
+from ddx.wiring.callers import client_key
 from ddx.wiring.evaluation_kept import Evaluation, Within, kept
 from ddx.wiring.knowledge import store as knowledge_store
 from ddx.wiring.privacy import masker
@@ -219,7 +220,7 @@ def _asker(
     if options.server:
         from ddx.adapters.http_server import ServerAsker
 
-        return ServerAsker(options.server, _SERVER_TIMEOUT_S)
+        return ServerAsker(options.server, _SERVER_TIMEOUT_S, client_key(settings))
     if cases.cases:
         refusal = registry(settings).refusal(request_of(cases.cases[0], plan))
         if refusal is not None:

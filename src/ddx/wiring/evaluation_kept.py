@@ -27,6 +27,7 @@ from ddx.core.stability import Stability
 from ddx.core.summary import Figures, Summary
 from ddx.errors import DdxError, MissingExtra
 from ddx.settings import Settings
+from ddx.wiring.mlflow_login import come_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,7 @@ def place(settings: Settings) -> tuple[str, str | None]:
 
     Where MLflow's server does not run, the address is the store behind it.
     """
+    come_in(settings)
     ours = None if settings.tracking_uri else settings.artifacts_path
     if settings.tracking_uri or http_probe.listens(settings.mlflow_uri):
         return settings.mlflow_uri, ours

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,8 +20,11 @@ from ddx.adapters.delivery_state import DeliveryStatusReader
 from ddx.adapters.http_probe import listens, reachable
 from ddx.adapters.system import SystemClock
 from ddx.errors import AlreadyRunning, MissingExtra, ServerNotReady, SettingsError
+from ddx.services.doctor import mlflow_version
 from ddx.services.up import Child, Spec, Supervisor
 from ddx.settings import Settings
+from ddx.settings.stores import check_installed
+from ddx.wiring import mlflow_login
 
 __all__ = [
     "LOCAL_LLM_WARNING",
@@ -51,10 +55,22 @@ def supervisor(
     """
     specs = [_server(settings), _deliverer(settings)]
     if starts_mlflow(settings):
+        _check_mlflow()
+        check_installed(settings.db_uri, settings.artifacts_path)
         specs.append(_mlflow(settings))
     if local_llm:
         specs.append(_local_llm(settings))
     return Supervisor(specs, clock=SystemClock(), say=say)
+
+
+def _check_mlflow() -> None:
+    """Refuse to start an MLflow with known holes. Raises MissingExtra."""
+    try:
+        found = mlflow_version(version("mlflow"))
+    except PackageNotFoundError:
+        found = mlflow_version(None)
+    if not found.ok:
+        raise MissingExtra(f"MLflow will not be started ({found.found}). {found.advice}")
 
 
 def starts_mlflow(settings: Settings) -> bool:
@@ -163,11 +179,20 @@ def _server(settings: Settings) -> Spec:
         start=partial(
             _start, settings, "server", _ddx("serve", "--no-deliverer"), _environment(settings)
         ),
-        waits_for=partial(http_probe.missing, settings.host, settings.port, "/readyz"),
+        waits_for=partial(not_ready, settings),
         holder=partial(processes.port_holder, settings.host, settings.port),
         last_words=partial(folders.last_lines, _log(settings, "server")),
         stop_within_s=settings.shutdown_grace_s + 10,
     )
+
+
+def not_ready(settings: Settings) -> str | None:
+    """Say what the server lacks to take requests, None where it takes them."""
+    if settings.tls_client_ca_file:
+        # It answers only who has a certificate; that it listens must do.
+        return None if listens(settings.server_url) else "it does not listen"
+    tls = bool(settings.tls_cert_file)
+    return http_probe.missing(settings.host, settings.port, "/readyz", tls=tls)
 
 
 def _deliverer(settings: Settings) -> Spec:
@@ -206,8 +231,8 @@ def _mlflow(settings: Settings) -> Spec:
             _start,
             settings,
             "mlflow",
-            mlflow_server.command(host=host, port=port),
-            environment,
+            mlflow_server.command(host=host, port=port, login=settings.mlflow_secure),
+            {**environment, **mlflow_login.for_mlflow(settings)},
         ),
         waits_for=partial(http_probe.missing, host, port, "/health"),
         holder=partial(processes.port_holder, host, port),
@@ -267,10 +292,12 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {
         **settings.environment,
         **mlflow_server.QUIET,
+        **mlflow_login.for_clients(settings),
         "DDX_HOME": str(settings.home),
         "DDX_HOST": settings.host,
         "DDX_PORT": str(settings.port),
         "DDX_MLFLOW_PORT": str(settings.mlflow_port),
+        "DDX_MLFLOW_SECURE": "1" if settings.mlflow_secure else "0",
         "PYTHONUNBUFFERED": "1",
     }
 

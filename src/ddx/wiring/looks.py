@@ -22,12 +22,11 @@ def looks(settings: Settings) -> dict[str, Callable[[], Check]]:
     """Return each look by its name. None is taken yet."""
     found: dict[str, Callable[[], Check]] = {"MLflow version": _mlflow_version}
     if launch.starts_mlflow(settings):
-        address = (settings.mlflow_host, settings.mlflow_port, "/health")
-        found["MLflow"] = partial(_port, settings, "MLflow", *address)
+        found["MLflow"] = partial(_mlflow, settings)
         found["MLflow database"] = partial(_database, settings)
     else:
         found["MLflow"] = partial(_foreign_mlflow, settings)
-    found["server"] = partial(_port, settings, "server", settings.host, settings.port, "/readyz")
+    found["server"] = partial(_server, settings)
     found["modes"] = partial(_modes, settings)
     found["disk"] = partial(_disk, settings)
     for instance in find_journals(settings.data):
@@ -44,11 +43,24 @@ def _mlflow_version() -> Check:
         return doctor.mlflow_version(None)
 
 
-def _port(settings: Settings, name: str, host: str, port: int, path: str) -> Check:
+def _mlflow(settings: Settings) -> Check:
+    host, port = settings.mlflow_host, settings.mlflow_port
+    ready = partial(http_probe.missing, host, port, "/health")
+    return _port(settings, "MLflow", host, port, ready)
+
+
+def _server(settings: Settings) -> Check:
+    ready = partial(launch.not_ready, settings)
+    return _port(settings, "server", settings.host, settings.port, ready)
+
+
+def _port(
+    settings: Settings, name: str, host: str, port: int, not_ready: Callable[[], str | None]
+) -> Check:
     holder = processes.port_holder(host, port)
     pid = processes.listener(port) if holder else None
     ours = pid is not None and _is_ours(settings, pid)
-    missing = http_probe.missing(host, port, path) if ours else None
+    missing = not_ready() if ours else None
     return doctor.port(name, port, holder, ours=ours, missing=missing)
 
 

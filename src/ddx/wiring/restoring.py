@@ -10,6 +10,7 @@ from pathlib import Path
 from ddx import settings as setting_files
 from ddx.adapters import archive
 from ddx.adapters.mlflow_runs import store_file
+from ddx.adapters.mlflow_runs.files import local_path
 from ddx.core.archive import Manifest
 from ddx.errors import OutputRefused
 from ddx.settings import Settings
@@ -42,9 +43,14 @@ class Restored:
         return not self.differences
 
 
-def check(path: Path, keys: Path | None = None) -> tuple[Manifest, Manifest]:
-    """Read both files of a backup whole. Raises BadBackup."""
-    return archive.read(path), archive.read(keys or beside(path))
+def check(
+    path: Path, keys: Path | None = None, identity: Path | None = None
+) -> tuple[Manifest, Manifest]:
+    """Read both files of a backup whole. Raises BadBackup, MissingExtra."""
+    return (
+        archive.read(path, identity=identity),
+        archive.read(keys or beside(path), identity=identity),
+    )
 
 
 def beside(path: Path) -> Path:
@@ -52,13 +58,15 @@ def beside(path: Path) -> Path:
     return path.with_name(path.name + KEYS)
 
 
-def drill(path: Path, keys: Path | None = None) -> Restored:
+def drill(path: Path, keys: Path | None = None, identity: Path | None = None) -> Restored:
     """Restore beside, verify, and leave nothing behind. Raises BadBackup, OutputRefused."""
     with tempfile.TemporaryDirectory(prefix="ddx-drill-") as folder:
-        return restore(path, Path(folder) / "home", keys)
+        return restore(path, Path(folder) / "home", keys, identity)
 
 
-def restore(path: Path, home: Path, keys: Path | None = None) -> Restored:
+def restore(
+    path: Path, home: Path, keys: Path | None = None, identity: Path | None = None
+) -> Restored:
     """Make a whole installation in a new or empty folder.
 
     Its data and MLflow's are below it, whatever the settings of the old one said. Raises BadBackup,
@@ -69,8 +77,8 @@ def restore(path: Path, home: Path, keys: Path | None = None) -> Restored:
         staging = Path(
             undo.enter_context(tempfile.TemporaryDirectory(dir=home.parent, prefix=".ddx-restore-"))
         )
-        manifest = archive.read(path, staging)
-        archive.read(keys or beside(path), staging)
+        manifest = archive.read(path, staging, identity)
+        archive.read(keys or beside(path), staging, identity)
         _arrange(staging, manifest, home)
     loaded = _settings_of(home)
     in_store = (home / _STORE).is_file()
@@ -106,7 +114,10 @@ def _arrange(staging: Path, manifest: Manifest, home: Path) -> None:
     if (staging / MLFLOW).is_file():
         if manifest.artifacts_path:
             new = str((home / _FILES).resolve())
-            store_file.move_files(staging / MLFLOW, manifest.artifacts_path, new)
+            ours = store_file.our_experiment(staging / MLFLOW)
+            # In an object store the files of other experiments are where they were.
+            only = ours if local_path(manifest.artifacts_path) is None else None
+            store_file.move_files(staging / MLFLOW, manifest.artifacts_path, new, only)
         (staging / MLFLOW).rename(home / _STORE)
     if (staging / ARTIFACTS).is_dir():
         (staging / ARTIFACTS).rename(home / _FILES)

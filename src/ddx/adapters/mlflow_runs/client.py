@@ -69,7 +69,7 @@ class ClientRuns:
     def fill(self, run_id: str, draft: RunDraft) -> None:
         """Give an existing run everything in its draft, its status last."""
         entities, moment = mlflow().entities, metric_ms(draft)
-        files.store({self._artifact_uri(run_id): files.encoded(draft)})
+        files.store({self._artifact_uri(run_id): files.encoded(draft)}, self._tracking_uri)
         with self._asking("filling a run"):
             self._client.log_batch(
                 run_id,
@@ -117,7 +117,7 @@ class ClientRuns:
                     params=run.data.params,
                     metrics=run.data.metrics,
                     tags=run.data.tags,
-                    files=files.load(run.info.artifact_uri),
+                    files=files.load(run.info.artifact_uri, self._tracking_uri),
                 )
                 yield FoundRun(run_id=run.info.run_id, draft=draft)
 

@@ -6,11 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ddx.errors import DdxError, MissingExtra, TrackerUnavailable, UntestedSchema
+from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -121,13 +120,12 @@ class Database:
                 poolclass=NullPool,
                 hide_parameters=True,
             )
-        driver = _with_driver(url)
         return create_engine(
-            driver,
+            url,
             pool_size=1,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args=_timeouts(driver),
+            connect_args=_timeouts(url),
         )
 
 
@@ -143,24 +141,6 @@ def _connect_sqlite(path: str) -> sqlite3.Connection:
     # A transaction that outgrows the page cache locks readers out before it commits.
     connection.execute("pragma cache_size = -65536")
     return connection
-
-
-def _with_driver(url: URL) -> URL:
-    """Name the driver that is installed, where the URL names none."""
-    match url.drivername:
-        case "postgresql" | "postgres":
-            drivers = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
-        case "mysql" | "mariadb":
-            drivers = {"pymysql": "mysql+pymysql", "MySQLdb": "mysql+mysqldb"}
-        case _:
-            return url
-    for module, name in drivers.items():
-        if find_spec(module):
-            url = url.set(drivername=name)
-            if name.startswith("mysql"):
-                url = url.update_query_dict({"charset": "utf8mb4"})
-            return url
-    raise MissingExtra(f"{url.drivername} needs a driver, as {next(iter(drivers))}")
 
 
 def _timeouts(url: URL) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class MlflowEraser:
     def __init__(self, tracking_uri: str) -> None:
         """Loads MLflow, in seconds. Raises MissingExtra."""
         self._client: Any = mlflow().MlflowClient(tracking_uri)
+        self._tracking_uri = tracking_uri
         self.remains: Sequence[str] = (
             "MLflow's run keeps its name, params and metrics, and the tag ddx.erased.",
             "An object store that keeps versions keeps deleted files: remove them there.",
@@ -48,7 +49,7 @@ class MlflowEraser:
 
     def _strip(self, run: Any, at: datetime) -> int:
         run_id, tags = run.info.run_id, run.data.tags
-        removed = _remove_files(run.info.artifact_uri)
+        removed = _remove_files(run.info.artifact_uri, self._tracking_uri)
         deleted = run.info.lifecycle_stage == "deleted"
         if deleted:  # its tags cannot be changed as it is
             self._client.restore_run(run_id)
@@ -68,12 +69,12 @@ class MlflowEraser:
         return int(self._client.delete_traces(experiment_id, trace_ids=ids)) if ids else 0
 
 
-def _remove_files(uri: str) -> int:
+def _remove_files(uri: str, tracking_uri: str) -> int:
     """Delete a run's files; return how many there were."""
     folder = local_path(uri)
     if folder is not None:
         return remove_all(folder)
-    repository = mlflow().get_artifact_repository(uri)
+    repository = mlflow().get_artifact_repository(uri, tracking_uri)
     found = [one.path for one in repository.list_artifacts()]
     for name in found:
         repository.delete_artifacts(name)

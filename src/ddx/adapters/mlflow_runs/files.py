@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -40,10 +41,11 @@ def encoded(draft: RunDraft) -> dict[str, bytes]:
         raise DeliveryRefused("a file of this run cannot be written as UTF-8") from None
 
 
-def store(files: Mapping[str, Mapping[str, bytes]]) -> None:
+def store(files: Mapping[str, Mapping[str, bytes]], tracking_uri: str | None = None) -> None:
     """Write the files of many runs, and return when they would survive a power cut.
 
-    `files` is artifact URI -> file name -> content. Writing the same again changes nothing.
+    `files` is artifact URI -> file name -> content; `tracking_uri` is the server that hands files
+    on where it keeps them itself (`mlflow-artifacts:`). Writing the same again changes nothing.
     Raises TrackerUnavailable.
     """
     local: dict[Path, Mapping[str, bytes]] = {}
@@ -61,20 +63,20 @@ def store(files: Mapping[str, Mapping[str, bytes]]) -> None:
             _make_durable(local)
     if remote:
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(_upload, remote, remote.values()))
+            list(pool.map(partial(_upload, tracking_uri), remote, remote.values()))
 
 
-def load(uri: str) -> dict[str, str]:
-    """Read the files of a run. What is not UTF-8 is read with surrogateescape.
+def load(uri: str, tracking_uri: str | None = None) -> dict[str, str]:
+    """Read the files of a run; `tracking_uri` as for `store`.
 
-    Raises TrackerUnavailable.
+    What is not UTF-8 is read with surrogateescape. Raises TrackerUnavailable.
     """
     path = local_path(uri)
     if path is not None:
         with _on_disk("reading artifacts"):
             return _read(path)
     with translated("downloading artifacts"), tempfile.TemporaryDirectory() as folder:
-        repository = mlflow().get_artifact_repository(uri)
+        repository = mlflow().get_artifact_repository(uri, tracking_uri)
         for found in repository.list_artifacts():
             repository.download_artifacts(found.path, folder)
         return _read(Path(folder))
@@ -94,10 +96,10 @@ def remove_all(folder: Path) -> int:
         return len(found)
 
 
-def _upload(uri: str, contents: Mapping[str, bytes]) -> None:
+def _upload(tracking_uri: str | None, uri: str, contents: Mapping[str, bytes]) -> None:
     with translated("uploading artifacts"), tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), contents)
-        mlflow().get_artifact_repository(uri).log_artifacts(folder)
+        mlflow().get_artifact_repository(uri, tracking_uri).log_artifacts(folder)
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

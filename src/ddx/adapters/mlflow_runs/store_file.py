@@ -27,15 +27,19 @@ def our_experiment(path: Path) -> str | None:
     return str(row[0]) if row else None
 
 
-def move_files(path: Path, old: str, new: str) -> None:
-    """Say that the files below `old` are below `new`: experiments and runs name their place."""
+def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
+    """Say that the files below `old` are below `new`: experiments and runs name their place.
+
+    `only`: of this experiment.
+    """
     with closing(sqlite3.connect(path)) as db:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             # In each form in which a folder is named.
             for before, after in ((old, new), (f"file://{old}", f"file://{new}")):
                 db.execute(
                     f"update {table} set {column} = ? || substr({column}, ?)"  # noqa: S608
-                    f" where substr({column}, 1, ?) = ?",
-                    (after, len(before) + 1, len(before), before),
+                    f" where substr({column}, 1, ?) = ?"
+                    " and experiment_id = ifnull(?, experiment_id)",
+                    (after, len(before) + 1, len(before), before, only and int(only)),
                 )
         db.commit()

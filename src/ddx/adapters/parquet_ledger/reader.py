@@ -102,10 +102,12 @@ class LedgerReader:
                 break
         return found
 
-    def choices(self) -> Choices:
-        """Return what the ledger's columns hold, for people to choose from."""
+    def choices(self, tenant: str | None = None) -> Choices:
+        """Return what the ledger's columns hold, of one tenant or of all, to choose from."""
         lists = ", ".join(f"list(distinct {by.value} order by {by.value})" for by in FILTERS)
-        _, (row,) = self._rows(f"select min(moment), max(moment), {lists} from ledger", Question())
+        _, (row,) = self._rows(
+            f"select min(moment), max(moment), {lists} from ledger", Question(tenant=tenant)
+        )
         first, last = (value.replace(tzinfo=UTC) if value else None for value in row[:2])
         return Choices(
             first=first,
@@ -237,6 +239,9 @@ def _conditions(question: Question) -> tuple[list[str], list[Any]]:
         if time is not None:
             conditions.append(f"{_AT} {sign} ?")
             values.append(time.astimezone(UTC).replace(tzinfo=None))
+    if question.tenant is not None:
+        conditions.append("starts_with(caller, ?)")
+        values.append(f"{question.tenant}/")
     for by, value in question.where.items():
         if value == "none":
             conditions.append(f"{by.value} is null")

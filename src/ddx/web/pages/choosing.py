@@ -59,8 +59,11 @@ class Chosen:
         return f"{path}?{urlencode(fields)}" if fields else path
 
 
-def chosen(query: Mapping[str, str], now: datetime) -> Chosen:
-    """Read an address. Raises InvalidRequest, which names the field and not its value."""
+def chosen(query: Mapping[str, str], now: datetime, tenant: str | None = None) -> Chosen:
+    """Read an address; a tenant sees its own.
+
+    Raises InvalidRequest, which names the field and not its value.
+    """
     given = {name: value for name, value in query.items() if value}
     names = {by.value for by in FILTERS} | set(_OTHERS)
     if not given.keys() <= names:
@@ -74,7 +77,10 @@ def chosen(query: Mapping[str, str], now: datetime) -> Chosen:
     return Chosen(
         given=given,
         question=Question(
-            since=since, until=until + timedelta(days=1) if until else None, where=where
+            since=since,
+            until=until + timedelta(days=1) if until else None,
+            where=where,
+            tenant=tenant,
         ),
         by=_by(given.get("by")),
         one=given.get("one", ""),

@@ -11,11 +11,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
+from ddx.core.access import Act
 from ddx.core.overview import Overview, compared, name_of
 from ddx.core.report import FILTERS, By, Figures
 from ddx.core.report_text import HEAD, cells, key, named
 from ddx.errors import DdxError
 from ddx.services.overview import Overviews
+from ddx.web.door import caller_of
 from ddx.web.pages.choosing import COMPARABLE, RANGES, Chosen, by_name, chosen
 from ddx.web.pages.layout import Pages
 from ddx.web.state import Server
@@ -34,8 +36,10 @@ def router(server: Server, pages: Pages) -> APIRouter:
     async def dashboard(request: Request) -> Response:
         """Return the page."""
         try:
-            asked = chosen(request.query_params, datetime.now(UTC))
+            tenant = caller_of(request).tenant
+            asked = chosen(request.query_params, datetime.now(UTC), tenant)
             found = await asyncio.to_thread(looks.look, asked)
+            await server.note(caller_of(request), Act.OVERVIEW)
         except DdxError as error:
             return pages.refusal(request, error)
         return pages.page(request, "dashboard.html", **_shown(server, asked, found))
@@ -43,7 +47,8 @@ def router(server: Server, pages: Pages) -> APIRouter:
     @routes.get("/dashboard/charts/{name}.svg")
     async def chart(request: Request, name: str) -> Response:
         """Return a chart of the same look."""
-        asked = chosen(request.query_params, datetime.now(UTC))
+        tenant = caller_of(request).tenant
+        asked = chosen(request.query_params, datetime.now(UTC), tenant)
         found = await asyncio.to_thread(looks.look, asked)
         drawn = await asyncio.to_thread(wiring.chart, name, found, narrow=asked.narrow)
         if drawn is None:
@@ -54,7 +59,6 @@ def router(server: Server, pages: Pages) -> APIRouter:
             headers={
                 "Content-Security-Policy": _CHART_POLICY,
                 "Cache-Control": "private, max-age=60",
-                "X-Content-Type-Options": "nosniff",
             },
         )
 
@@ -78,6 +82,8 @@ class _Looks:
 
 def _shown(server: Server, asked: Chosen, found: Overview) -> dict[str, Any]:
     settings = [(name_of(one), one) for one in found.settings]
+    # Disk and backlog are of all tenants together: no one of them sees the others' load.
+    whole = asked.question.tenant is None
     first, second = _two(asked, [name for name, _ in settings])
     return {
         "asked": asked,
@@ -97,8 +103,8 @@ def _shown(server: Server, asked: Chosen, found: Overview) -> dict[str, Any]:
         "usd_per_thousand": _usd_per_thousand,
         "compared": (first, second),
         "differences": compared(found.settings, first, second),
-        "checks": server.checks(),
-        "backlog": server.admission.backlog,
+        "checks": server.checks() if whole else (),
+        "backlog": server.admission.backlog if whole else None,
         "until": datetime.now(UTC),
     }
 

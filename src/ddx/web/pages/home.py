@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tomllib
 from collections.abc import Mapping
@@ -17,10 +18,10 @@ from ddx.core.record import Prediction, PredictionId, Setting
 from ddx.core.registry import EngineKind
 from ddx.errors import DdxError
 from ddx.web import problems
+from ddx.web.door import caller_of
 from ddx.web.pages.layout import Pages
 from ddx.web.pages.marks import pieces
 from ddx.web.pages.posted import fields
-from ddx.web.predict import CALLER
 from ddx.web.replies import body_of
 from ddx.web.said import OneBody
 from ddx.web.schema import CASE_LIMIT, PredictBody
@@ -55,7 +56,7 @@ def router(server: Server, pages: Pages) -> APIRouter:
         try:
             body = PredictBody.model_validate({k: v for k, v in given.items() if v})
             asked = body.request(server.settings.default_model, None)
-            done = await server.predictor.predict(asked, CALLER)
+            done = await server.predictor.predict(asked, caller_of(request).id)
         except ValidationError as error:
             refusal = problems.invalid(error)
             shown["problem"] = json.loads(problems.text(refusal))
@@ -81,7 +82,9 @@ def router(server: Server, pages: Pages) -> APIRouter:
             )
         except ValidationError as error:
             raise problems.invalid(error) from None
-        await server.give_feedback(id, one.feedback(datetime.now(UTC), CALLER))
+        caller = caller_of(request)
+        await asyncio.to_thread(server.seen, id, caller)
+        await server.give_feedback(id, one.feedback(datetime.now(UTC), caller.id))
         return pages.page(request, "thanks.html", id=id)
 
     return routes

@@ -16,8 +16,11 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
+from ddx.core.callers import ANYONE, Caller
 from ddx.core.response import DISCLAIMER, STATUS
 from ddx.errors import DdxError
+from ddx.web.door import caller_of
+from ddx.web.mlflow import ROOM
 from ddx.web.state import Server
 
 POLICY = (
@@ -57,7 +60,7 @@ class Pages:
         """Return a page; `values` are what its template shows."""
         here = request.url.path
         text = self._templates.get_template(template).render(
-            links=self._links(), here=here, **values
+            links=self._links(caller_of(request)), here=here, **values
         )
         return Response(text, status_code=status, media_type="text/html", headers=headers())
 
@@ -68,10 +71,13 @@ class Pages:
             request, "refusal.html", status=status, message=str(error), advice=error.advice
         )
 
-    def _links(self) -> list[Link]:
+    def _links(self, caller: Caller) -> list[Link]:
         found = [Link("/", "Try a case"), Link("/dashboard", "Dashboard")]
         uri = self._server.settings.mlflow_uri
-        found += [Link(uri, "MLflow", outside=True)] if uri.startswith(("http:", "https:")) else []
+        if uri.startswith(("http:", "https:")) and caller.tenant is None:
+            # Where there are keys, MLflow is behind the same door.
+            open = caller is ANYONE
+            found.append(Link(uri if open else f"{ROOM}/", "MLflow", outside=open))
         return [*found, Link("/docs", "API")]
 
 
@@ -81,7 +87,6 @@ def headers() -> dict[str, str]:
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
 
@@ -110,7 +115,6 @@ def router() -> APIRouter:
         content, now = _asset(name)
         kind = _TYPES.get(name[name.rfind(".") :], "application/octet-stream")
         keep = _FOR_EVER if digest == now else "no-store"
-        more = {"Cache-Control": keep, "X-Content-Type-Options": "nosniff"}
-        return Response(content, media_type=kind, headers=more)
+        return Response(content, media_type=kind, headers={"Cache-Control": keep})
 
     return routes

@@ -11,14 +11,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from ddx.core.access import Act
+from ddx.core.callers import ANYONE, Caller
 from ddx.core.record import Answered, Declined, Failed, Prediction, PredictionId
 from ddx.core.replay import Change
 from ddx.errors import DdxError, InvalidRequest, PredictionNotFound
+from ddx.web.door import caller_of
+from ddx.web.mlflow import ROOM as MLFLOW
 from ddx.web.pages.home import usable_models
 from ddx.web.pages.layout import Pages, headers
 from ddx.web.pages.posted import fields
-from ddx.web.predict import CALLER
-from ddx.web.state import Server
+from ddx.web.state import Server, hidden
 from ddx.wiring import dashboard as wiring
 
 _ROOM = "/dashboard/requests"
@@ -42,22 +45,20 @@ def router(server: Server, pages: Pages) -> APIRouter:
     async def one(request: Request, id: str) -> Response:
         """Return the page of a request, and how its ranking moved where it is a replay."""
         try:
-            found = await asyncio.to_thread(_find, server, id)
-            before = await asyncio.to_thread(_earlier, server, found)
+            caller = caller_of(request)
+            found = await asyncio.to_thread(_find, server, id, caller)
+            before = await asyncio.to_thread(_earlier, server, found, caller)
+            await server.note(caller, Act.READ, found)
         except DdxError as error:
             return pages.refusal(request, error)
-        return pages.page(request, "request.html", **_shown(server, found, before))
+        return pages.page(request, "request.html", **_shown(server, found, before, caller))
 
     @routes.get(_ROOM + "/{id}/mlflow")
     async def run(request: Request, id: str) -> Response:
         """Lead to the request's run in MLflow."""
         try:
-            _find(server, id)
-            address = await asyncio.to_thread(wiring.run_page, server.settings, PredictionId(id))
-            if address is None:
-                raise PredictionNotFound(
-                    "This request is not in MLflow yet, or MLflow has no page."
-                )
+            _find(server, id, caller_of(request))
+            address = await asyncio.to_thread(_in_mlflow, server, id, caller_of(request))
         except DdxError as error:
             return pages.refusal(request, error)
         return _leads_to(address)
@@ -67,9 +68,10 @@ def router(server: Server, pages: Pages) -> APIRouter:
         """Ask the same case again, and lead to the new request."""
         try:
             given = await fields(request, server.settings)
-            old = await asyncio.to_thread(_find, server, id)
+            caller = caller_of(request)
+            old = await asyncio.to_thread(_find, server, id, caller)
             asked = Change(model=given.get("model_name") or None).applied(old.request)
-            new = await server.predictor.predict(asked, CALLER, replay_of=old.id)
+            new = await server.predictor.predict(asked, caller.id, replay_of=old.id)
         except DdxError as error:
             return pages.refusal(request, error)
         return _leads_to(f"{_ROOM}/{new.id}")
@@ -81,23 +83,45 @@ def _leads_to(address: str) -> Response:
     return RedirectResponse(address, status_code=303, headers=headers())
 
 
-def _find(server: Server, id: str) -> Prediction:
-    """Return a finished or running request of any journal here. Raises PredictionNotFound."""
+def _find(server: Server, id: str, caller: Caller) -> Prediction:
+    """Return a finished or running request of any journal here that the caller may see.
+
+    Raises PredictionNotFound.
+    """
     if not _UUID.fullmatch(id):
         raise PredictionNotFound
-    found = server.find(PredictionId(id))
-    return found if found is not None else wiring.find(server.settings, id)
+    with hidden(caller):
+        try:
+            found = server.find(PredictionId(id)) or wiring.find(server.settings, id)
+        except PredictionNotFound:
+            # Said as of what the caller may not see: the two must not be told apart.
+            raise PredictionNotFound from None
+    if not caller.sees(found.caller):
+        raise PredictionNotFound
+    return found
 
 
-def _earlier(server: Server, found: Prediction) -> Prediction | None:
+def _in_mlflow(server: Server, id: str, caller: Caller) -> str:
+    """Return the address of a request's run. Raises PredictionNotFound, TrackerUnavailable."""
+    address = wiring.run_page(server.settings, PredictionId(id))
+    if address is None:
+        raise PredictionNotFound("This request is not in MLflow yet, or MLflow has no page.")
+    if caller is ANYONE:
+        return address
+    return MLFLOW + address.removeprefix(server.settings.mlflow_uri.rstrip("/"))
+
+
+def _earlier(server: Server, found: Prediction, caller: Caller) -> Prediction | None:
     """Return what a replay asked again; None where it is no replay, or that is gone."""
     try:
-        return _find(server, found.replay_of) if found.replay_of else None
+        return _find(server, found.replay_of, caller) if found.replay_of else None
     except DdxError:
         return None
 
 
-def _shown(server: Server, found: Prediction, before: Prediction | None) -> dict[str, Any]:
+def _shown(
+    server: Server, found: Prediction, before: Prediction | None, caller: Caller
+) -> dict[str, Any]:
     completion, outcome = found.completion, found.outcome
     answer = completion.answer if completion else None
     sent = answer.settings if answer else None
@@ -106,6 +130,7 @@ def _shown(server: Server, found: Prediction, before: Prediction | None) -> dict
     feedback = server.feedback_of(found.id) if server.find(found.id) else ()
     return {
         "one": found,
+        "in_mlflow": caller.tenant is None,
         "outcome": outcome.kind if outcome else "running",
         "failure": outcome if isinstance(outcome, Failed) else None,
         "declined": outcome if isinstance(outcome, Declined) else None,

@@ -7,12 +7,14 @@ import hashlib
 import io
 import os
 import tarfile
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
+from ddx.adapters.archive import age
 from ddx.core.archive import NAME, Entry, Manifest, decode, faults
 from ddx.errors import BadBackup, OutputRefused
 
@@ -22,8 +24,11 @@ _CHUNK = 1 << 20
 class Archive:
     """A new backup. It has its name once it is whole and on stable storage."""
 
-    def __init__(self, path: Path) -> None:
-        """Begin it beside its name. Raises OutputRefused."""
+    def __init__(self, path: Path, recipients: Sequence[Any] = ()) -> None:
+        """Begin it beside its name, encrypted to the recipients where there are any.
+
+        Raises OutputRefused.
+        """
         self._path, self._draft = path, path.with_name(f".{path.name}.part")
         if path.exists():
             raise OutputRefused(f"{path} is there already")
@@ -32,11 +37,13 @@ class Archive:
             self._file = os.fdopen(os.open(self._draft, flags, 0o600), "wb")
         except OSError as error:
             raise OutputRefused(f"{path} cannot be made: {error.strerror}") from error
+        self._plain: Any = age.Encrypted(self._file, recipients) if recipients else self._file
         # Its usual level of 9 takes four times as long for a twentieth less.
-        self._packed = (
-            gzip.GzipFile("", "wb", 1, self._file) if path.suffix == ".gz" else self._file
-        )
-        self._tar = tarfile.open(fileobj=self._packed, mode="w|")  # noqa: SIM115
+        self._packed: Any = self._plain
+        if path.name.removesuffix(".age").endswith(".gz"):
+            self._packed = gzip.GzipFile("", "wb", 1, self._plain)
+        target: Any = self._packed
+        self._tar = tarfile.open(fileobj=target, mode="w|")  # noqa: SIM115
         self.files: dict[str, Entry] = {}
 
     def add(self, name: str, source: Path) -> None:
@@ -61,8 +68,9 @@ class Archive:
         try:
             self._tar.addfile(info, io.BytesIO(text))
             self._tar.close()
-            if self._packed is not self._file:
-                self._packed.close()
+            for wrapped in (self._packed, self._plain):
+                if wrapped is not self._file:
+                    wrapped.close()
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -81,20 +89,21 @@ class Archive:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        with suppress(OSError):
-            self._file.close()
+        for one in (self._plain, self._file):
+            with suppress(OSError):
+                one.close()
         self._draft.unlink(missing_ok=True)
 
 
-def read(path: Path, into: Path | None = None) -> Manifest:
+def read(path: Path, into: Path | None = None, identity: Path | None = None) -> Manifest:
     """Check every file of a backup against its digest; with `into`, also write them there.
 
-    Raises BadBackup.
+    `identity` is the file with which an encrypted one is read. Raises BadBackup, MissingExtra.
     """
     found: dict[str, Entry] = {}
     text: bytes | None = None
     try:
-        with tarfile.open(path, mode="r|*") as tar:
+        with _opened(path, identity) as tar:
             for info in tar:
                 content = tar.extractfile(info)
                 if content is None or not _is_plain(info.name):
@@ -116,6 +125,21 @@ def read(path: Path, into: Path | None = None) -> Manifest:
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise BadBackup(f"{path}: {'; '.join(wrong[:3])}{more}")
     return manifest
+
+
+@contextmanager
+def _opened(path: Path, identity: Path | None) -> Iterator[tarfile.TarFile]:
+    if not age.is_age(path):
+        with tarfile.open(path, mode="r|*") as tar:
+            yield tar
+    elif identity is None:
+        raise BadBackup(f"{path} is encrypted: name the file that opens it with --identity")
+    else:
+        with (
+            age.decrypted(path, age.identities(identity)) as plain,
+            tarfile.open(fileobj=plain, mode="r|*") as tar,
+        ):
+            yield tar
 
 
 class _Hashed:

@@ -1,0 +1,156 @@
+"""Know who asks, and hold each to what it may do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from ddx.core.callers import ANYONE, ApiKey, Bucket, Caller, Role, Secret, handle_of
+from ddx.errors import NotAllowed, NotIdentified, TooManyRequests
+from ddx.ports import Clock, Issuer, KeyShelf
+
+_LOOK_S = 1.0
+"""So often the keys are looked at: a revoked one works no longer than this."""
+_TRIES_PER_MINUTE = 240.0
+"""Unknown tokens that are held against a hash, of all callers: each costs 40 ms of CPU."""
+_REMEMBERED = 10_000
+_UNKNOWN = "This API key is not known here."
+
+
+class Callers:
+    """Who may come in. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        keys: KeyShelf,
+        is_secret: Callable[[str, Secret], bool],
+        nobody: Secret,
+        clock: Clock,
+        required: bool = False,
+        issuer: Issuer | None = None,
+    ) -> None:
+        """The door is closed where `required` is set, an issuer is there, or a key was ever made.
+
+        `is_secret` blocks; `nobody` is what a token of no key is held against.
+        """
+        self._shelf, self._is_secret, self._nobody = keys, is_secret, nobody
+        self._clock, self._required, self._issuer = clock, required, issuer
+        self._keys: Mapping[str, ApiKey] = {}
+        self._stamp: object = None
+        self._was_closed = False
+        self._looked_s = -_LOOK_S
+        self._known: dict[bytes, tuple[str, str]] = {}
+        self._pepper = os.urandom(32)
+        self._trying = asyncio.Semaphore(2)
+        self._tries = Bucket(left=_TRIES_PER_MINUTE, at_s=clock.monotonic())
+        self._buckets: dict[str, Bucket] = {}
+        self._running: dict[str, int] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether a caller must say who it is. A door that was closed stays so, whatever becomes
+        of the keys' file. Raises KeysUnavailable.
+        """
+        self._look()
+        wanted = self._required or self._issuer is not None or bool(self._keys)
+        self._was_closed = self._was_closed or wanted
+        return self._was_closed
+
+    async def identify(self, token: str | None) -> Caller:
+        """Return who sends a token. Raises NotIdentified, TooManyRequests, KeysUnavailable."""
+        if not self.closed:
+            return ANYONE
+        if token is None:
+            raise NotIdentified
+        if handle_of(token) is not None:
+            return await self._by_key(token)
+        if self._issuer is not None:
+            # It may ask the issuer for its keys.
+            found = await asyncio.to_thread(self._issuer.caller, token)
+            if found is not None:
+                return found
+        raise NotIdentified(_UNKNOWN)
+
+    @contextmanager
+    def inside(self, caller: Caller, needed: Collection[Role]) -> Iterator[None]:
+        """Count a request of a caller while it is under way.
+
+        Raises NotAllowed where it has none of the roles, TooManyRequests.
+        """
+        if not caller.may(needed):
+            roles = " or ".join(sorted(role.value for role in needed))
+            raise NotAllowed(f"This needs a key with the role {roles}.")
+        running = self._running.get(caller.id, 0)
+        if caller.running and running >= caller.running:
+            raise TooManyRequests(f"{running} requests of this caller are under way.")
+        if caller.rate_per_minute:
+            self._take(caller)
+        self._running[caller.id] = running + 1
+        try:
+            yield
+        finally:
+            self._running[caller.id] -= 1
+            if not self._running[caller.id]:
+                del self._running[caller.id]
+
+    def _take(self, caller: Caller) -> None:
+        rate, now_s = caller.rate_per_minute, self._clock.monotonic()
+        bucket = self._buckets.setdefault(caller.id, Bucket(left=max(1.0, rate), at_s=now_s))
+        wait_s = bucket.wait_s(rate, now_s)
+        if wait_s:
+            raise TooManyRequests(
+                f"This caller may send {rate:g} requests a minute.", retry_after_s=wait_s
+            )
+
+    # --- keys ---------------------------------------------------------------------------
+
+    async def _by_key(self, token: str) -> Caller:
+        name = hashlib.blake2b(token.encode(), key=self._pepper).digest()
+        known = self._known.get(name)
+        if known is None:
+            known = await self._tried(token)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[name] = known
+        handle, hash = known
+        key, now = self._keys.get(handle), self._clock.now()
+        if key is None or all(one.hash != hash for one in key.good_secrets(now)):
+            # Rotated away, or its file was replaced, since it was last good.
+            del self._known[name]
+            raise NotIdentified(_UNKNOWN)
+        trouble = key.trouble(now)
+        if trouble is not None:
+            raise NotIdentified(trouble)
+        return key.caller()
+
+    async def _tried(self, token: str) -> tuple[str, str]:
+        """Hold a token against what is kept of its key; return handle and hash."""
+        wait_s = self._tries.wait_s(_TRIES_PER_MINUTE, self._clock.monotonic())
+        if wait_s:
+            raise TooManyRequests(
+                "Too many unknown API keys were tried here.", retry_after_s=wait_s
+            )
+        # It may have been made a moment ago.
+        self._look(now=True)
+        handle = handle_of(token) or ""
+        key = self._keys.get(handle)
+        secrets = key.good_secrets(self._clock.now()) if key else ()
+        async with self._trying:
+            for secret in secrets or (self._nobody,):
+                if await asyncio.to_thread(self._is_secret, token, secret) and key is not None:
+                    return handle, secret.hash
+        raise NotIdentified(_UNKNOWN)
+
+    def _look(self, *, now: bool = False) -> None:
+        now_s = self._clock.monotonic()
+        if not now and now_s - self._looked_s < _LOOK_S:
+            return
+        stamp = self._shelf.stamp()
+        if stamp != self._stamp:
+            self._keys = {key.handle: key for key in self._shelf.read()}
+            self._stamp = stamp
+        self._looked_s = now_s

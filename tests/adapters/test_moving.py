@@ -1,0 +1,111 @@
+"""A move of MLflow's rows that is cut off, that meets other rows, that cannot hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mlflow", reason="needs the extra `tracking`")
+
+from ddx.adapters.mlflow_runs import moving
+from ddx.errors import MoveRefused
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> str:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    uri = f"sqlite:///{tmp_path}/old.db"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("ddx-server-tracking", artifact_location="/nowhere/1")
+    for number in range(3):
+        run = client.create_run(experiment, tags={"wörld": "„quoted“"}).info.run_id
+        client.log_batch(
+            run,
+            metrics=[Metric("cost_total", number / 7, 1, 0), Metric("odd", float("nan"), 1, 0)],
+            params=[Param("a", "b" * number)],
+        )
+    client.create_registered_model("program")
+    return uri
+
+
+def said(_: str) -> None:
+    pass
+
+
+def test_every_row_is_there_and_the_next_experiment_gets_the_next_id(
+    old: str, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    new = f"sqlite:///{tmp_path}/new.db"
+    rows = {one.table: one.rows for one in moving.move(old, new, tmp_path / "state", said)}
+    assert (rows["runs"], rows["metrics"], rows["params"]) == (3, 6, 3)
+    assert rows["registered_models"] == 1
+    before, after = MlflowClient(old), MlflowClient(new)
+    for run in before.search_runs(["1"]):
+        assert after.get_run(run.info.run_id).to_dictionary()["data"]["tags"] == run.data.tags
+    assert after.create_experiment("another") == "2"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_move_that_was_cut_off_goes_on_where_it_was(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, state = f"sqlite:///{tmp_path}/new.db", tmp_path / "state"
+    monkeypatch.setattr(moving, "_ROWS", 1)
+    insert, seen, cutting = moving._insert, [], [True]
+
+    def cut(connection: Any, table: Any, rows: list[Any]) -> None:
+        insert(connection, table, rows)
+        seen.append(table.name)
+        if cutting and table.name == "metrics" and seen.count("metrics") == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(moving, "_insert", cut)
+    with pytest.raises(KeyboardInterrupt):
+        moving.move(old, new, state, said)
+    seen.clear()
+    cutting.clear()
+    rows = {one.table: one.rows for one in moving.move(old, new, state, said)}
+    assert rows["metrics"] == 6
+    assert "runs" not in seen, "what was done is not done again"
+
+
+def test_rows_that_somebody_else_wrote_are_found(old: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    new, state = f"sqlite:///{tmp_path}/new.db", tmp_path / "state"
+    MlflowClient(new).create_experiment("theirs")
+    with pytest.raises(MoveRefused, match="name an empty one"):
+        moving.move(old, new, state, said)
+
+
+def test_a_change_meanwhile_is_a_difference(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    new, state, copy = f"sqlite:///{tmp_path}/new.db", tmp_path / "state", moving._copy
+
+    def changing(pair: Any, table: Any, done: Any, state: Any) -> None:
+        copy(pair, table, done, state)
+        if table.name == "registered_models":
+            MlflowClient(old).create_registered_model("another")
+
+    monkeypatch.setattr(moving, "_copy", changing)
+    with pytest.raises(MoveRefused, match="registered_models differs"):
+        moving.move(old, new, state, said)
+
+
+def test_a_database_without_mlflows_tables_is_no_source(tmp_path: Path) -> None:
+    import sqlite3
+
+    sqlite3.connect(tmp_path / "empty.db").close()
+    with pytest.raises(MoveRefused, match="no tables of MLflow"):
+        moving.move(
+            f"sqlite:///{tmp_path}/empty.db", f"sqlite:///{tmp_path}/n.db", tmp_path / "s", said
+        )
