@@ -180,7 +180,7 @@ def test_a_stopped_sweep_goes_on_where_it_stopped_in_the_same_runs(
     def ctrl_c_at_the_third(_: dict[str, Any]) -> Says:
         if len(stub.bodies) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-            return Says(wait_s=8)  # the signal is seen when this process gets a processor
+            return Says(wait_s=120)  # the signal is seen when this process gets a processor
         return Says()
 
     stub.decide = ctrl_c_at_the_third
