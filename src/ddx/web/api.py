@@ -27,15 +27,16 @@ REFRESH_S = 0.5
 
 def create_app(server: Server) -> FastAPI:
     """Return the application over a server's services."""
-    metrics = Metrics(server.gauges, server.checks)
+    metrics = Metrics(server.gauges, server.checks, server.team_pids if server.team else None)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(server.start)
         await server.resume()
-        watching = asyncio.create_task(_watch(server))
+        watching = asyncio.create_task(_watch(server, metrics))
         try:
-            yield
+            async with server.listening():
+                yield
         finally:
             watching.cancel()
             await server.settle()
@@ -84,9 +85,10 @@ def _say_errors(app: FastAPI, metrics: Metrics) -> None:
     app.add_exception_handler(HTTPException, problems.on_http_exception)
 
 
-async def _watch(server: Server) -> None:
+async def _watch(server: Server, metrics: Metrics) -> None:
     """Look at disk and backlog again and again, so that requests need not."""
     while True:
         with suppress(OSError, DdxError):
             await asyncio.to_thread(server.refresh)
+        metrics.publish()
         await asyncio.sleep(REFRESH_S)
