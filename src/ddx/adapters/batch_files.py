@@ -180,7 +180,7 @@ class BatchFiles:
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         """Keep other processes from taking a batch with a key meanwhile."""
-        file = os.open(self._all / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self._all, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

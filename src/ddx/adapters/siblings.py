@@ -16,6 +16,8 @@ from typing import Any
 Question = dict[str, Any]
 Answers = Callable[[Question], Awaitable[dict[str, Any]]]
 FOLDER = "run"
+DEATHS = "deaths"
+"""A file in it with a byte for each worker that ended by itself, for the metrics."""
 _LONGEST = 16 * 2**20
 _PATH_LIMIT = 100
 """What the kernel takes of a socket's path (unix(7): 108 bytes)."""

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ddx import __version__
+from ddx.adapters import siblings
 from ddx.errors import DdxError
 from ddx.web import audit, batch, feedback, health, lookup, mlflow, predict, problems, stream
 from ddx.web.access import CLIENT_GONE, Access
@@ -27,7 +28,9 @@ REFRESH_S = 0.5
 
 def create_app(server: Server) -> FastAPI:
     """Return the application over a server's services."""
-    metrics = Metrics(server.gauges, server.checks, server.team_pids if server.team else None)
+    deaths = server.settings.data / siblings.FOLDER / siblings.DEATHS
+    team = (server.team_pids, deaths) if server.team else None
+    metrics = Metrics(server.gauges, server.checks, team)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

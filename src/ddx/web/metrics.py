@@ -6,6 +6,7 @@ Labels have few values: models of the registry, codes of errors.py, routes, kind
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -37,9 +38,9 @@ class Metrics:
         self,
         gauges: Gauges,
         checks: Callable[[], Sequence[Check]],
-        team_pids: Callable[[], Sequence[int]] | None = None,
+        team: tuple[Callable[[], Sequence[int]], Path] | None = None,
     ) -> None:
-        """`team_pids` names the processes of this server, the parent first; None: it is one."""
+        """`team` is what team_metrics.Team needs besides; None: this server is one process."""
         # No second series for each, with the time of its first count.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -77,12 +78,12 @@ class Metrics:
         )
         for error in _WATCHED:
             self._refused.labels(error.code)
-        if team_pids is None:
+        if team is None:
             self._team = None
             self.registry.register(_Gauges(gauges, checks))
             ProcessCollector(registry=self.registry)
         else:
-            self._team = Team(gauges, checks, team_pids)
+            self._team = Team(gauges, checks, *team)
 
     def finished(self, prediction: Prediction, known_models: Iterable[str]) -> None:
         """Count a prediction. A model name that is not registered is `unknown`."""

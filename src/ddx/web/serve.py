@@ -13,11 +13,10 @@ from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web import tls
 from ddx.web.api import create_app
+from ddx.web.before import check
 from ddx.web.state import LAST_WORDS_S, Server
 from ddx.wiring import launch
-from ddx.wiring.callers import check_address
-from ddx.wiring.privacy import masker
-from ddx.wiring.serving import check_programs, set_up_logs
+from ddx.wiring.serving import set_up_logs
 
 
 def serve(settings: Settings, *, with_deliverer: bool) -> None:
@@ -35,18 +34,6 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
             _Http(settings, server).run()
         finally:
             server.stop()
-
-
-def check(settings: Settings) -> None:
-    """See that a server can be started. Raises as `serve` says."""
-    set_up_logs(settings)
-    masker(settings)
-    check_programs(settings)
-    check_address(settings)
-    tls.check(settings)
-    holder = launch.port_holder(settings.host, settings.port)
-    if holder is not None:
-        raise PortInUse(holder[0].upper() + holder[1:] + ".")
 
 
 def serve_as_worker(settings: Settings, team: Sequence[str], parent: int) -> None:

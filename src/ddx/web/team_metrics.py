@@ -37,8 +37,10 @@ class Team:
         gauges: Gauges,
         checks: Callable[[], Sequence[Check]],
         pids: Callable[[], Sequence[int]],
+        deaths: Path,
     ) -> None:
-        self._read, self._checks, self._pids = gauges, checks, pids
+        """`deaths` is a file that grows by a byte with each worker that ends by itself."""
+        self._read, self._checks, self._pids, self._deaths = gauges, checks, pids, deaths
         own = CollectorRegistry()
         # Of a dead process they are removed by the parent.
         self._told = {
@@ -73,7 +75,7 @@ class Team:
         found = CollectorRegistry()
         MultiProcessCollector(found)  # type: ignore[no-untyped-call]
         found.register(_Machine(self._read, set(self._told)))
-        found.register(_Processes(self._pids))
+        found.register(_Processes(self._pids, self._deaths))
         return found
 
 
@@ -93,10 +95,16 @@ class _Machine(Collector):
 class _Processes(Collector):
     """The names that prometheus_client has for one process, for all of them together."""
 
-    def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
-        self._pids = pids
+    def __init__(self, pids: Callable[[], Sequence[int]], deaths: Path) -> None:
+        self._pids, self._deaths = pids, deaths
 
     def collect(self) -> Iterable[Metric]:
+        with suppress(OSError):
+            yield CounterMetricFamily(
+                "ddx_worker_deaths",
+                "Workers that ended by themselves, and were started again.",
+                value=self._deaths.stat().st_size,
+            )
         parent, *workers = self._pids()
         began = _values(parent).get("process_start_time_seconds")
         if began is None:

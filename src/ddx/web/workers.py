@@ -20,14 +20,11 @@ from ddx.adapters.batch_files import take_over
 from ddx.adapters.shared_limits import SharedLimits
 from ddx.adapters.sqlite_journal import writer_of
 from ddx.adapters.system import SystemClock
-from ddx.errors import DdxError, JournalInUse, PortInUse
+from ddx.errors import DdxError, JournalInUse
 from ddx.services.up import Child, Spec, Supervisor
 from ddx.settings import Settings
-from ddx.web import tls
+from ddx.web.before import check
 from ddx.wiring import launch, sharing
-from ddx.wiring.callers import check_address
-from ddx.wiring.privacy import masker
-from ddx.wiring.serving import check_programs, set_up_logs
 
 log = logging.getLogger("ddx")
 _ANSWER_S = 1.0
@@ -50,14 +47,7 @@ def serve_with_workers(settings: Settings, *, with_deliverer: bool) -> None:
 
     Raises what `serve` raises, and ServerNotReady where a worker ends again and again at start.
     """
-    set_up_logs(settings)
-    masker(settings)
-    check_programs(settings)
-    check_address(settings)
-    tls.check(settings)
-    holder = launch.port_holder(settings.host, settings.port)
-    if holder is not None:
-        raise PortInUse(holder[0].upper() + holder[1:] + ".")
+    check(settings)
     # Not listening, it gets no connection, and nobody else gets the port between two workers.
     reserved = processes.shared_socket(settings.host, settings.port)
     team = team_of(settings)
@@ -92,6 +82,7 @@ def _prepare(settings: Settings, team: Sequence[str]) -> None:
     run.mkdir(mode=0o700, exist_ok=True)
     shutil.rmtree(_counts(settings), ignore_errors=True)
     _counts(settings).mkdir(mode=0o700)
+    (run / siblings.DEATHS).write_bytes(b"")
     SharedLimits(settings.data, settings.instance).forget_all()
     for name in _gone(settings, team):
         # Its journal needs no heir: the deliverer closes it. Its waiting batches do.
@@ -149,6 +140,9 @@ def _buried(settings: Settings, name: str, pid: int) -> None:
     """Close what a dead worker left, so that its trackers are free for a new try."""
     for gauge in _counts(settings).glob(f"gauge_live*_{pid}.db"):
         gauge.unlink(missing_ok=True)
+    deaths = settings.data / siblings.FOLDER / siblings.DEATHS
+    with suppress(OSError), deaths.open("ab") as file:
+        file.write(b".")
     SharedLimits(settings.data, name).forget()
     with suppress(JournalInUse):  # the deliverer is at it
         try:

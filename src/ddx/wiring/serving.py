@@ -191,7 +191,7 @@ class Engines:
             case EngineKind.INSTANT:
                 from ddx.adapters.instant_engine import InstantEngine
 
-                return InstantEngine()
+                return InstantEngine(model.cpu_ms, model.wait_ms)
             case EngineKind.DSPY if model.knowledge:
                 return HybridEngine(self._dspy(model), LazyEngine(self._knowledge))
             case EngineKind.DSPY:

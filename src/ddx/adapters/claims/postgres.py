@@ -220,7 +220,8 @@ class PostgresClaims(Table):
             self.holder.node,
         )
         db.rows(
-            "delete from ddx.claim_life where seen_at < clock_timestamp() - make_interval(days => 1)"
+            "delete from ddx.claim_life"
+            " where seen_at < clock_timestamp() - make_interval(days => 1)"
         )
 
     def _connected(self) -> psycopg.Connection[Any]:
