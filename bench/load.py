@@ -37,8 +37,10 @@ class Load:
     refused: int
 
 
-def wrk(url: str, connections: int, seconds: float) -> Load:
-    """Post the same case again and again. Needs `wrk` (Debian: apt-get install wrk)."""
+def wrk(url: str, connections: int, seconds: float, *, trackers: str = "") -> Load:
+    """Post the same case again and again; with `trackers` each with one of its own, which begins
+    so. Needs `wrk` (Debian: apt-get install wrk).
+    """
     if shutil.which("wrk") is None:
         sys.exit("error: this benchmark needs wrk\nadvice: apt-get install wrk")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -47,6 +49,15 @@ def wrk(url: str, connections: int, seconds: float) -> Load:
             f"wrk.method = 'POST'\nwrk.body = '{body}'\n"
             "wrk.headers['Content-Type'] = 'application/json'\n"
         )
+        if trackers:
+            script.write(
+                f"local n, rest = 0, string.sub('{body}', 2)\n"
+                "request = function()\n"
+                "  n = n + 1\n"
+                f"  local head = '{{\"tracker\": \"{trackers}-' .. n .. '\", '\n"
+                "  return wrk.format(nil, nil, nil, head .. rest)\n"
+                "end\n"
+            )
         script.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s"]
         done = subprocess.run(

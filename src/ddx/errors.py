@@ -228,6 +228,20 @@ class BacklogFull(JournalUnavailable):
     advice = "Bring MLflow back; the server goes on by itself. No accepted request is lost."
 
 
+class ClaimsUnavailable(JournalUnavailable):
+    """Nobody can say now who holds the tracker."""
+
+    code = "claims_unavailable"
+    advice = "Retry later with the same tracker; without one the request is taken now."
+
+
+class TrackerUnsettled(JournalUnavailable):
+    """The tracker belongs to a prediction that may have ended, and its process does not answer."""
+
+    code = "tracker_unsettled"
+    advice = "Retry with the same tracker: it answers once that process is back."
+
+
 class JournalInUse(DdxError):
     """Another process writes this journal."""
 

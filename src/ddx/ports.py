@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from ddx.core.assessing import Assessment
@@ -15,7 +16,15 @@ from ddx.core.chain import ChainedEvent, Checkpoint, Kind
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.evaluation import Asked
 from ddx.core.feedback import Feedback
-from ddx.core.record import Code, Diagnosis, EngineAnswer, Prediction, PredictionId, Request
+from ddx.core.record import (
+    Code,
+    Completion,
+    Diagnosis,
+    EngineAnswer,
+    Prediction,
+    PredictionId,
+    Request,
+)
 from ddx.core.report import Choices, Failure, Figures, Question
 from ddx.core.run_draft import RunDraft
 from ddx.core.tracing import Trace
@@ -56,6 +65,22 @@ class Issuer(Protocol):
         """
 
 
+class Counts(Protocol):
+    """What callers use of their limits, in all processes of a server together."""
+
+    def running(self, caller: str) -> int:
+        """Return how many requests of a caller are under way."""
+
+    def enter(self, caller: str) -> None:
+        """Count one more."""
+
+    def leave(self, caller: str) -> None:
+        """Count one less."""
+
+    def wait_s(self, caller: str, rate_per_minute: float, now_s: float) -> float:
+        """Take one request of a caller's rate; return 0, or after how long there is one."""
+
+
 # --- the journal ------------------------------------------------------------------------
 
 
@@ -73,11 +98,44 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that takes claims."""
+
+    node: str
+    """Its data folder: only who has the same one can read its journal."""
+    instance: str
+    """Its journal."""
+    life: str
+    """Of this process alone: who starts after it has another one."""
+
+
+class Standing(StrEnum):
+    """How the prediction of a claim stands, as far as the claims know."""
+
+    UNKNOWN = "unknown"
+    """Its journal knows."""
+    RUNNING = "running"
+    ANSWERED = "answered"
+    ENDED = "ended"
+    """Failed or interrupted: to be tried again."""
+    ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """The tracker is taken."""
 
     by: PredictionId
     same_body: bool
+    holder: Holder | None = None
+    """Who took it; None where that is the journal that was asked, or one of before."""
+    retry_of: PredictionId | None = None
+    """What `by` tries again."""
+    standing: Standing = Standing.UNKNOWN
+    reply: Completion | None = None
+    """Where it is `answered`: enough to answer again, for who cannot read its journal."""
+    heard: bool = True
+    """Whether the holder gave a sign of life lately; asked where it is on another node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +208,55 @@ class Journal(Protocol):
         """Write what is waiting, then let go of the files."""
 
 
+class Claims(Protocol):
+    """Who holds a tracker, the same for all processes of a deployment.
+
+    A claim is taken before its prediction is accepted, and is as durable. Futures hold
+    ClaimsUnavailable where nothing can be decided now; then nothing has changed.
+    """
+
+    holder: Holder
+    """As whom this process takes them."""
+
+    def take(self, claim: Claim, prediction: Prediction) -> Future[Held | None]:
+        """Take a tracker for a prediction; None once the claim would survive a power cut.
+
+        Where another prediction than `claim.replaces` holds it, nothing changes, and the answer
+        is who.
+        """
+
+    def look(self, claim: Claim) -> Future[Held | None]:
+        """Return who holds a tracker now, and take nothing."""
+
+    def release(self, id: PredictionId) -> None:
+        """Give up the claim of a prediction that no journal took, now or as soon as it can be."""
+
+    def finish(self, prediction: Prediction) -> Future[None]:
+        """Keep how a prediction ended, for those who cannot read its journal.
+
+        What cannot be kept now is kept as soon as it can be.
+        """
+
+    def settle(
+        self,
+        alive: Callable[[Holder], bool],
+        find: Callable[[PredictionId], Prediction | None],
+    ) -> int:
+        """Say of the claims that dead processes of this node left how they stand; how many.
+
+        To be called when their journals are closed. Blocks. Raises ClaimsUnavailable.
+        """
+
+    def forget(self, id: PredictionId) -> None:
+        """Destroy what is kept of an erased prediction's answer. Blocks.
+
+        Raises ClaimsUnavailable.
+        """
+
+    def close(self) -> None:
+        """Write what is waiting, then let go."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event as a reader sees it."""
@@ -170,6 +277,14 @@ class JournalReader(Protocol):
 
     def predictions(self, ids: Sequence[PredictionId]) -> Sequence[Prediction]:
         """Return these records as they stand, in this order; the erased are left out."""
+
+    def find(self, id: PredictionId) -> Prediction | None:
+        """Return the record as it stands. Raises Erased where its key is destroyed."""
+
+    def newest(
+        self, before: PredictionId | None, since: PredictionId | None, limit: int
+    ) -> Sequence[PredictionId]:
+        """Return up to `limit` ids, the newest first; see Journal."""
 
     def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
         """Return what was said of a prediction, in order. Raises Erased."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.make import NOON, a_request
 
-from ddx.adapters.batch_files import BatchFiles
+from ddx.adapters.batch_files import BatchFiles, take_over
 from ddx.core.batch import BatchId, CaseDone
 from ddx.core.record import Findings, PredictionId, Setting
 from ddx.errors import JournalDamaged, TrackerReused
@@ -127,3 +128,42 @@ def test_what_was_half_taken_when_the_process_died_is_removed(
     assert store.open_ids() == []
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"secret"}
     assert store.take("anonymous", "k", CASES, NOON)[1] is True
+
+
+def test_any_process_reads_a_batch_and_knows_its_key(tmp_path: Path, store: BatchFiles) -> None:
+    other = BatchFiles(tmp_path, "main-2")
+    batch, new = store.take("anonymous", "the key", CASES, NOON)
+    assert new
+    assert other.take("anonymous", "the key", CASES, NOON) == (batch, False)
+    with pytest.raises(TrackerReused):
+        other.take("anonymous", "the key", CASES[:1], NOON)
+    store.note(batch.id, ended(1))
+    assert other.find(batch.id) == batch.with_done(ended(1))
+    # Only who took it works through it.
+    assert list(other.open_ids()) == []
+
+
+def test_of_many_processes_with_one_key_one_takes_the_batch(tmp_path: Path) -> None:
+    stores = [BatchFiles(tmp_path, f"main-{number}") for number in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(
+            pool.map(lambda n: stores[n % 4].take("anonymous", "key", CASES, NOON), range(16))
+        )
+    assert len({batch.id for batch, _ in taken}) == 1
+    assert sum(new for _, new in taken) == 1
+    assert sum(len(one.open_ids()) for one in stores) == 1
+
+
+def test_the_open_batches_of_a_process_that_is_gone_have_an_heir(
+    tmp_path: Path, store: BatchFiles
+) -> None:
+    gone = BatchFiles(tmp_path, "main-2")
+    waiting, _ = gone.take("anonymous", None, CASES, NOON)
+    closed, _ = gone.take("anonymous", None, CASES, NOON)
+    gone.note(closed.id, ended(0))
+    gone.note(closed.id, ended(1))
+    gone.close(closed.id)
+    assert take_over(tmp_path, "main-2", "main") == 1
+    assert list(store.open_ids()) == [waiting.id]
+    assert list(store.cases(waiting.id)) == CASES
+    assert store.find(closed.id) is not None

@@ -23,6 +23,8 @@ from ddx.wiring import delivering
 pytestmark = pytest.mark.xdist_group("moments")
 REQUESTS = 6
 SERVER = ("accepted", "answered", "kept")
+SHARING = ("claimed",)
+"""Comes where processes share the claims of trackers."""
 DELIVERER = ("opened", "sent", "acknowledged")
 
 
@@ -123,6 +125,39 @@ def test_a_server_that_dies_loses_and_doubles_no_answer(
     assert len(ours) == REQUESTS + len(interrupted)
 
 
+@pytest.mark.parametrize("moment", [*SHARING, *SERVER])
+def test_a_server_that_shares_its_claims_dies_and_loses_and_doubles_no_answer(
+    tmp_path: Path, tracking: Tracking, moment: str
+) -> None:
+    site, name = Site(tmp_path, tracking, "bulk"), f"{moment}-sharing"
+    # As workers leave it: from then on the claims are shared.
+    (tmp_path / "ddx_data").mkdir(mode=0o700)
+    (tmp_path / "ddx_data" / "claims.db").touch(mode=0o600)
+    told: list[Reply] = []
+    with site.serving(dies_at=(moment, 3)) as server:
+        told += [reply for n in range(3) if (reply := site.send(n, name)) is not None]
+        assert server.wait(30) == -signal.SIGKILL
+    assert len(told) == 2
+    # Another process is asked first: the dead one's trackers are free for it, or answered.
+    site.environment["DDX_INSTANCE"] = "main-2"
+    with site.serving():
+        again = [site.send(n, name) for n in range(REQUESTS)]
+    assert [reply.status for reply in again if reply] == [200] * REQUESTS
+    assert [reply.body for reply in again[:2] if reply] == [reply.body for reply in told]
+    # And the dead one itself, when it is back, has the same to say.
+    site.environment["DDX_INSTANCE"] = "main"
+    with site.serving():
+        back = [site.send(n, name) for n in range(REQUESTS)]
+    assert [reply.body for reply in back if reply] == [reply.body for reply in again if reply]
+    site.deliver()
+    assert site.faults([*told, *filter(None, again)]) == []
+    ours = [run for run in site.stack.runs() if run.data.tags["ddx.tracker"].startswith(name)]
+    interrupted = [run for run in ours if run.info.status == "KILLED"]
+    # Claimed alone is no record yet, and kept is an answer.
+    assert len(interrupted) == (1 if moment in ("accepted", "answered") else 0)
+    assert len(ours) == REQUESTS + len(interrupted)
+
+
 @pytest.mark.parametrize("door", ["bulk", "client"])
 @pytest.mark.parametrize("moment", DELIVERER)
 def test_a_deliverer_that_dies_loses_and_doubles_no_run(
@@ -148,4 +183,4 @@ def test_every_moment_has_its_death() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    assert {line.split('"')[1] for line in found} == {*SERVER, *DELIVERER}
+    assert {line.split('"')[1] for line in found} == {*SERVER, *SHARING, *DELIVERER}

@@ -7,6 +7,7 @@ from it, as the journal's are. One writer for each instance: the server that too
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -14,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from errno import EDQUOT, EEXIST, ENOSPC, ENOTEMPTY
 from pathlib import Path
@@ -37,7 +38,8 @@ class BatchFiles:
     """A BatchStore. Nothing is made before the first batch."""
 
     def __init__(self, data: Path, instance: str) -> None:
-        self._folder = data / "batches" / instance
+        self._all = data / "batches"
+        self._folder = self._all / instance
         self._keys = data / "keys" / "batches"
 
     def take(
@@ -51,7 +53,9 @@ class BatchFiles:
             id = BatchId(_named(secret, caller, key) if key else os.urandom(16).hex())
             digest = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
             batch = Batch(id=id, created_at=now, caller=caller, total=len(cases))
-            taken = self._put(batch, digest, text)
+            with self._one_at_a_time() if key else nullcontext():
+                # Another process of this data folder may have taken it.
+                taken = self._holder(id) is None and self._put(batch, digest, text)
         if taken:
             return batch, True
         found = self.find(id)
@@ -60,8 +64,8 @@ class BatchFiles:
         return found, False
 
     def find(self, id: BatchId) -> Batch | None:
-        """Return a batch as it stands."""
-        if not _ID.fullmatch(id) or not (self._folder / id).is_dir():
+        """Return a batch as it stands, whichever process of the data folder took it."""
+        if not _ID.fullmatch(id) or self._holder(id) is None:
             return None
         meta = self._meta(id)
         lines = self._path(id, "done.ndjson").read_text(encoding="utf-8").splitlines()
@@ -164,7 +168,24 @@ class BatchFiles:
         return meta
 
     def _path(self, id: BatchId, name: str) -> Path:
-        return self._folder / id / name
+        return (self._holder(id) or self._folder) / id / name
+
+    def _holder(self, id: BatchId) -> Path | None:
+        """Return the folder of the instance that took a batch: ours, if we did."""
+        if (self._folder / id).is_dir():
+            return self._folder
+        others = self._all.iterdir() if self._all.is_dir() else ()
+        return next((folder for folder in others if (folder / id).is_dir()), None)
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Keep other processes from taking a batch with a key meanwhile."""
+        file = os.open(self._all, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
 
     def _secret(self) -> bytes:
         """Return the secret of the names and digests, made by whoever comes first."""
@@ -177,6 +198,21 @@ class BatchFiles:
             draft.unlink()
             _sync(self._keys)
         return path.read_bytes()
+
+
+def take_over(data: Path, gone: str, heir: str) -> int:
+    """Give the open batches of an instance that runs no more to another one; return how many.
+
+    To be called while neither runs.
+    """
+    taken = 0
+    for waiting in (data / "batches" / gone).glob("*/cases.sealed"):
+        batch, to = waiting.parent, data / "batches" / heir
+        to.mkdir(mode=0o700, exist_ok=True)
+        batch.rename(to / batch.name)
+        _sync(to)
+        taken += 1
+    return taken
 
 
 def _named(secret: bytes, caller: str, key: str) -> str:

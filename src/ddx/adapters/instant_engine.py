@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from ddx.core.record import (
     Answered,
     Diagnosis,
@@ -27,8 +30,19 @@ _ANSWER = Answered(
 class InstantEngine:
     """An Engine for benchmarks."""
 
+    def __init__(self, cpu_ms: float = 0.0, wait_ms: float = 0.0) -> None:
+        """`cpu_ms` of processor time are burnt for an answer, as Python around an LLM's call
+        burns it: in this thread.
+        """
+        self._cpu_s, self._wait_s = cpu_ms / 1000, wait_ms / 1000
+
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:  # noqa: ARG002
         """Return the fixed differential."""
+        if self._wait_s:
+            await asyncio.sleep(self._wait_s)
+        until_s = time.thread_time() + self._cpu_s
+        while time.thread_time() < until_s:
+            pass
         return EngineAnswer(
             outcome=_ANSWER, prompt_used="instant", raw_output="a fixed differential"
         )

@@ -4,7 +4,7 @@ contract tests as the real adapters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
@@ -12,9 +12,14 @@ from threading import Lock
 from ddx.core.chain import ChainedEvent, Header, Kind, genesis, link
 from ddx.core.codec import decode, encode
 from ddx.core.feedback import Feedback
-from ddx.core.record import Completion, Prediction, PredictionId
-from ddx.errors import AlreadyFinished, JournalUnavailable, PredictionNotFound
-from ddx.ports import Claim, Event, Held, Kept
+from ddx.core.record import Answered, Completion, Declined, Prediction, PredictionId
+from ddx.errors import (
+    AlreadyFinished,
+    ClaimsUnavailable,
+    JournalUnavailable,
+    PredictionNotFound,
+)
+from ddx.ports import Claim, Event, Held, Holder, Kept, Standing
 
 
 class MemoryJournal:
@@ -191,3 +196,114 @@ class MemoryJournal:
 
     def _log(self, kind: Kind, id: PredictionId) -> None:
         self._events.append(Event(seq=len(self._events) + 1, kind=kind, prediction_id=id))
+
+
+class MemoryClaims:
+    """Claims in this process's memory: each of `shared` is one more process of the deployment.
+
+    With `keeps_replies` as of several machines, where answers are kept with their claims.
+    """
+
+    def __init__(
+        self,
+        holder: Holder,
+        shared: dict[tuple[str, str], tuple[bytes, Held]],
+        *,
+        keeps_replies: bool = False,
+    ) -> None:
+        self.holder = holder
+        self.trouble: ClaimsUnavailable | None = None
+        """Set it to make everything fail."""
+        self._held = shared
+        self._keeps = keeps_replies
+
+    def take(self, claim: Claim, prediction: Prediction) -> Future[Held | None]:
+        """Take a tracker; see ports.Claims."""
+        answer = self.look(claim)
+        if answer.exception() is not None:
+            return answer
+        held = answer.result()
+        if held is not None and held.by != claim.replaces:
+            return answer
+        body, _ = self._held.get((claim.scope, claim.tracker), (claim.body, None))
+        new = Held(
+            by=prediction.id,
+            same_body=True,
+            holder=self.holder,
+            retry_of=prediction.retry_of,
+            standing=Standing.RUNNING if self._keeps else Standing.UNKNOWN,
+        )
+        self._held[claim.scope, claim.tracker] = (body, new)
+        taken: Future[Held | None] = Future()
+        taken.set_result(None)
+        return taken
+
+    def look(self, claim: Claim) -> Future[Held | None]:
+        """Return who holds a tracker; see ports.Claims."""
+        answer: Future[Held | None] = Future()
+        if self.trouble:
+            answer.set_exception(self.trouble)
+            return answer
+        found = self._held.get((claim.scope, claim.tracker))
+        answer.set_result(replace(found[1], same_body=found[0] == claim.body) if found else None)
+        return answer
+
+    def release(self, id: PredictionId) -> None:
+        """Give it up; see ports.Claims."""
+        for name, (body, held) in list(self._held.items()):
+            if held.by != id or held.holder != self.holder:
+                continue
+            if held.retry_of is None:
+                del self._held[name]
+            else:
+                standing = Standing.ENDED if self._keeps else Standing.UNKNOWN
+                back = replace(held, by=held.retry_of, retry_of=None, standing=standing)
+                self._held[name] = (body, back)
+
+    def finish(self, prediction: Prediction) -> Future[None]:
+        """Keep how it ended; see ports.Claims."""
+        done: Future[None] = Future()
+        if self._keeps:
+            answered = isinstance(prediction.outcome, Answered | Declined)
+            self._stands(
+                prediction.id,
+                Standing.ANSWERED if answered else Standing.ENDED,
+                prediction.completion if answered else None,
+            )
+        done.set_result(None)
+        return done
+
+    def settle(
+        self,
+        alive: Callable[[Holder], bool],
+        find: Callable[[PredictionId], Prediction | None],
+    ) -> int:
+        """Say of dead processes' claims how they stand; see ports.Claims."""
+        dead = [
+            held
+            for _, held in self._held.values()
+            if held.standing is Standing.RUNNING
+            and held.holder is not None
+            and held.holder.node == self.holder.node
+            and held.holder != self.holder
+            and not alive(held.holder)
+        ]
+        for held in dead:
+            found = find(held.by)
+            if found is not None:
+                self.finish(found)
+            elif held.holder is not None:
+                MemoryClaims(held.holder, self._held, keeps_replies=True).release(held.by)
+        return len(dead)
+
+    def forget(self, id: PredictionId) -> None:
+        """Destroy what is kept of an answer; see ports.Claims."""
+        self._stands(id, Standing.ERASED, None)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _stands(self, id: PredictionId, standing: Standing, reply: Completion | None) -> None:
+        for name, (body, held) in self._held.items():
+            if held.by == id and (standing is Standing.ERASED or held.standing is Standing.RUNNING):
+                self._held[name] = (body, replace(held, standing=standing, reply=reply))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -41,6 +41,26 @@ def port_holder(host: str, port: int) -> str | None:
                 return f"port {port} is held by {_listener(port)}"
             return f"port {port} of {host} cannot be used ({error.strerror})"
     return None
+
+
+def shared_socket(host: str, port: int) -> socket.socket:
+    """Return a socket at an address that other processes of this user may have, too.
+
+    The kernel deals connections out among those that listen (socket(7), SO_REUSEPORT). One that
+    does not listen gets none, and keeps the address. Raises OSError.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    found = socket.socket(family, kind, protocol)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind(address)
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def _listener(port: int) -> str:
@@ -170,15 +190,16 @@ class Process:
         *,
         environment: Mapping[str, str],
         folder: Path,
-        log: Path,
+        log: Path | None,
         ends_by_itself: bool = False,
     ) -> None:
-        with log.open("ab") as file:
+        """`log` None: it writes where we write."""
+        with log.open("ab") if log else nullcontext() as file:
             self._popen = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if log else None,
                 cwd=folder,
                 env=dict(environment),
                 # Ctrl-C on the terminal reaches us alone: we stop the others in order.

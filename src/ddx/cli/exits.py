@@ -51,6 +51,8 @@ EXIT_CODE: dict[str, int] = {
     "journal_in_use": 33,
     "journal_damaged": 34,
     "already_finished": 35,
+    "claims_unavailable": 37,
+    "tracker_unsettled": 38,
     "bad_checkpoint": 36,
     "mlflow_unavailable": 40,
     "delivery_refused": 41,

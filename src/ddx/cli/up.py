@@ -42,15 +42,27 @@ _CASE = (
 @click.option(
     "--local-llm", is_flag=True, help="Serve a small model, too: `model_name` local, no key."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Server processes that share the port, instead of the setting `workers`.",
+)
 @click.option("--secure", is_flag=True, help="Start MLflow with its own login.")
-def command(port: int | None, mlflow_port: int | None, *, local_llm: bool, secure: bool) -> int:
+def command(
+    port: int | None,
+    mlflow_port: int | None,
+    workers: int | None,
+    *,
+    local_llm: bool,
+    secure: bool,
+) -> int:
     """Start MLflow, the server and the deliverer, and keep them running.
 
     One that dies is started again. Ctrl-C stops all three, after running requests are
     answered. Their logs are in ddx_data/logs.
     """
     settings = with_address(
-        load(), port=port, mlflow_port=mlflow_port, mlflow_secure=secure or None
+        load(), port=port, mlflow_port=mlflow_port, workers=workers, mlflow_secure=secure or None
     )
     began = time.monotonic()
     supervisor = launch.supervisor(settings, say=_say, local_llm=local_llm)

@@ -50,6 +50,10 @@ class Model:
     """Another model of the registry, asked where this one fails."""
     program: str | None = None
     """File of a compiled DSPy program."""
+    cpu_ms: float = 0.0
+    """Of the engine `instant` alone: processor time that it burns for an answer."""
+    wait_ms: float = 0.0
+    """Of the engine `instant` alone: how long it waits, as for an LLM, before it answers."""
     knowledge: bool = False
     """Whether the LLM is shown the knowledge engine's candidates, and its list fused with them."""
 

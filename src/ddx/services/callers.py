@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from ddx.core.callers import ANYONE, ApiKey, Bucket, Caller, Role, Secret, handle_of
 from ddx.errors import NotAllowed, NotIdentified, TooManyRequests
-from ddx.ports import Clock, Issuer, KeyShelf
+from ddx.ports import Clock, Counts, Issuer, KeyShelf
 
 _LOOK_S = 1.0
 """So often the keys are looked at: a revoked one works no longer than this."""
@@ -18,6 +19,33 @@ _TRIES_PER_MINUTE = 240.0
 """Unknown tokens that are held against a hash, of all callers: each costs 40 ms of CPU."""
 _REMEMBERED = 10_000
 _UNKNOWN = "This API key is not known here."
+
+
+class OwnCounts:
+    """Counts of a server that is one process; see ports.Counts."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+        self._running: Counter[str] = Counter()
+
+    def running(self, caller: str) -> int:
+        """Return how many requests of a caller are under way."""
+        return self._running[caller]
+
+    def enter(self, caller: str) -> None:
+        """Count one more."""
+        self._running[caller] += 1
+
+    def leave(self, caller: str) -> None:
+        """Count one less."""
+        self._running[caller] -= 1
+        if not self._running[caller]:
+            del self._running[caller]
+
+    def wait_s(self, caller: str, rate_per_minute: float, now_s: float) -> float:
+        """Take one request of a caller's rate; return 0, or after how long there is one."""
+        full = Bucket(left=max(1.0, rate_per_minute), at_s=now_s)
+        return self._buckets.setdefault(caller, full).wait_s(rate_per_minute, now_s)
 
 
 class Callers:
@@ -32,6 +60,7 @@ class Callers:
         clock: Clock,
         required: bool = False,
         issuer: Issuer | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """The door is closed where `required` is set, an issuer is there, or a key was ever made.
 
@@ -47,8 +76,7 @@ class Callers:
         self._pepper = os.urandom(32)
         self._trying = asyncio.Semaphore(2)
         self._tries = Bucket(left=_TRIES_PER_MINUTE, at_s=clock.monotonic())
-        self._buckets: dict[str, Bucket] = {}
-        self._running: dict[str, int] = {}
+        self._counts = counts or OwnCounts()
 
     @property
     def closed(self) -> bool:
@@ -84,23 +112,23 @@ class Callers:
         if not caller.may(needed):
             roles = " or ".join(sorted(role.value for role in needed))
             raise NotAllowed(f"This needs a key with the role {roles}.")
-        running = self._running.get(caller.id, 0)
+        running = self._counts.running(caller.id) if caller.running else 0
         if caller.running and running >= caller.running:
             raise TooManyRequests(f"{running} requests of this caller are under way.")
         if caller.rate_per_minute:
             self._take(caller)
-        self._running[caller.id] = running + 1
+        if not caller.running:
+            yield
+            return
+        self._counts.enter(caller.id)
         try:
             yield
         finally:
-            self._running[caller.id] -= 1
-            if not self._running[caller.id]:
-                del self._running[caller.id]
+            self._counts.leave(caller.id)
 
     def _take(self, caller: Caller) -> None:
-        rate, now_s = caller.rate_per_minute, self._clock.monotonic()
-        bucket = self._buckets.setdefault(caller.id, Bucket(left=max(1.0, rate), at_s=now_s))
-        wait_s = bucket.wait_s(rate, now_s)
+        rate = caller.rate_per_minute
+        wait_s = self._counts.wait_s(caller.id, rate, self._clock.monotonic())
         if wait_s:
             raise TooManyRequests(
                 f"This caller may send {rate:g} requests a minute.", retry_after_s=wait_s

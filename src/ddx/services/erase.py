@@ -120,10 +120,12 @@ def erase(
     *,
     own: Journal,
     destroy: Callable[[Target], None],
+    forget: Callable[[PredictionId], None],
     runs: RunEraser,
     now: datetime,
 ) -> Certificate:
-    """Erase them; return what was done. `own` is the journal of this process, for the events.
+    """Erase them; return what was done. `own` is the journal of this process, for the events;
+    `forget` destroys what the claims of several machines keep of an answer.
 
     Raises JournalUnavailable, and then nothing more is destroyed. Where MLflow is away the key is
     destroyed all the same, and the certificate says what is left to do.
@@ -143,6 +145,11 @@ def erase(
             entry |= {"mlflow": runs.erase(target.id, now), "undone": None}
         except DdxError as error:
             entry |= {"mlflow": None, "undone": f"MLflow: {error}"}
+        try:
+            # Of one that is gone, too: an earlier try may have ended here.
+            forget(target.id)
+        except DdxError as error:
+            entry["undone"] = f"{entry['undone'] or ''} claims: {error}".strip()
         done.erased.append(entry)
     done.remains += [
         "The chain keeps the ciphertext, which no key opens any more, with time and id.",

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from ddx.core import ids
 from ddx.core.callers import tenant_of
 from ddx.core.record import Prediction, PredictionId
 from ddx.errors import Erased
-from ddx.ports import Journal
 
 LOOKED_AT = 1_000
 """Records are encrypted, so each is opened to be compared: this many for one page."""
@@ -59,8 +59,20 @@ class Page:
     have a next one: the look ends after LOOKED_AT records."""
 
 
-def page(journal: Journal, wanted: Wanted, limit: int) -> Page:
-    """Return up to `limit` of the wanted predictions of one journal; the erased are left out."""
+class Listed(Protocol):
+    """What is looked through: a journal, or several."""
+
+    def find(self, id: PredictionId) -> Prediction | None:
+        """Return a record. Raises Erased."""
+
+    def newest(
+        self, before: PredictionId | None, since: PredictionId | None, limit: int
+    ) -> Sequence[PredictionId]:
+        """Return ids, the newest first; see ports.Journal."""
+
+
+def page(journal: Listed, wanted: Wanted, limit: int) -> Page:
+    """Return up to `limit` of the wanted predictions; the erased are left out."""
     found: list[Prediction] = []
     last: PredictionId | None = None
     for looked_at, id in enumerate(_ids(journal, wanted)):
@@ -74,7 +86,7 @@ def page(journal: Journal, wanted: Wanted, limit: int) -> Page:
     return Page(predictions=found, next=None)
 
 
-def _ids(journal: Journal, wanted: Wanted) -> Iterator[PredictionId]:
+def _ids(journal: Listed, wanted: Wanted) -> Iterator[PredictionId]:
     since = ids.first_id(wanted.since) if wanted.since else None
     ends = [wanted.before, ids.first_id(wanted.until) if wanted.until else None]
     before = min((end for end in ends if end is not None), default=None)

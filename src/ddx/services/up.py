@@ -48,6 +48,8 @@ class Spec:
     """Says what is missing until it is ready; None once it is."""
     holder: Callable[[], str | None] = lambda: None
     """Says who holds a port that it needs; None where the port is free."""
+    buried: Callable[[int], None] = lambda pid: None  # noqa: ARG005
+    """Is told of one that ended by itself, before it is started again."""
     last_words: Callable[[], str] = lambda: ""
     """The end of its log, for the error that says it did not start."""
     ready_within_s: float = 180.0
@@ -57,7 +59,8 @@ class Spec:
 class Supervisor:
     """Runs the processes of an installation until told to stop.
 
-    They are started together and stopped one by one, in the order of `specs`. One that ends
+    They are started together and stopped one by one, in the order of `specs`, or `at_once`. One
+    that ends
     is started again with a back-off, and that is said; but one that has never been ready and
     ends three times is an error.
     """
@@ -70,7 +73,9 @@ class Supervisor:
         say: Callable[[str], None],
         backoff: Backoff | None = None,
         luck: Callable[[], float] = random.random,
+        at_once: bool = False,
     ) -> None:
+        self._at_once = at_once
         self._watches = [_Watch(spec, clock, say, backoff or _BACKOFF, luck) for spec in specs]
         self._clock = clock
         self._say = say
@@ -123,12 +128,15 @@ class Supervisor:
         return False
 
     def _stop_all(self) -> None:
+        for watch in self._watches if self._at_once else ():
+            if watch.child is not None and watch.child.ended() is None:
+                watch.child.terminate()
         for watch in self._watches:
             child = watch.child
             if child is None:
                 continue
             asked_at = self._clock.monotonic()
-            if child.ended() is None:
+            if child.ended() is None and not self._at_once:
                 child.terminate()
             while child.ended() is None and not self._hurry.is_set():
                 if self._clock.monotonic() - asked_at > watch.spec.stop_within_s:
@@ -189,6 +197,7 @@ class _Watch:
         """Clear away a process that failed, and say when it is started again."""
         # What it left running would hold its port against its successor.
         child.kill()
+        self.spec.buried(child.pid)
         self.child = None
         now = self._clock.monotonic()
         steady = now - self._started_at > _STEADY_AFTER_S

@@ -35,6 +35,7 @@ def check(settings: Settings) -> None:
     if settings.journal == "memory" and not settings.bench_models:
         raise SettingsError('journal = "memory" loses records; it needs bench_models = true')
     _check_ports(settings)
+    _check_claims(settings)
     for model in settings.models.values():
         if model.prompt is not None and model.prompt not in settings.prompts:
             raise SettingsError(f"model {model.name!r}: there is no prompt {model.prompt}")
@@ -82,6 +83,16 @@ def _check_tls(settings: Settings) -> None:
         named = getattr(settings, name)
         if named and not (settings.home / named).is_file():
             raise SettingsError(f"{name}: there is no file {named}")
+
+
+def _check_claims(settings: Settings) -> None:
+    if settings.journal == "memory" and (settings.workers > 1 or settings.claims_uri):
+        raise SettingsError('journal = "memory" is of one process: no workers and no claims_uri')
+    if settings.claims_uri and not settings.claims_uri.startswith("postgres"):
+        raise SettingsError("claims_uri must be an address such as postgresql://ddx@host/ddx")
+    named = settings.claims_key_file
+    if named and not (settings.home / named).is_file():
+        raise SettingsError(f"claims_key_file: there is no file {named}")
 
 
 def _check_ports(settings: Settings) -> None:

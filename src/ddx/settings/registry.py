@@ -23,6 +23,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "repairs": (0, 9),
     "call_timeout_s": (0.1, 3600),
     "max_concurrency": (1, 10_000),
+    "cpu_ms": (0, 10_000),
+    "wait_ms": (0, 600_000),
 }
 
 
@@ -79,6 +81,8 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         raise SettingsError(f"model {name!r} needs an engine: one of {kinds}") from None
     if values["engine"] is EngineKind.DSPY and not values.get("llm"):
         raise SettingsError(f'model {name!r} needs llm = "provider/model"')
+    if values["engine"] is not EngineKind.INSTANT and ("cpu_ms" in entry or "wait_ms" in entry):
+        raise SettingsError(f"model {name!r}: cpu_ms and wait_ms are of the engine instant")
     for f in fields(Model):
         wanted = _TYPES.get(str(f.type), str)
         value = values.get(f.name)

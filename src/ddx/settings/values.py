@@ -65,6 +65,16 @@ class Settings:
         "ddx_data/checkpoints", "folder of signed checkpoints of the journals; best on another disk"
     )
     instance: str = _setting("main", "name of this server process; each has its own journal")
+    workers: int = _setting(
+        1, "server processes that share the port; each has its own journal", least=1, most=256
+    )
+    claims_uri: str = _setting(
+        "", "PostgreSQL that keeps the claims of trackers for servers on several machines"
+    )
+    claims_key_file: str = _setting(
+        "",
+        "file of the secret of those claims, the same on each machine; empty: of the data folder",
+    )
     default_model: str = _setting("knowledge", "model of a request that names none")
     journal: str = _setting("sqlite", "sqlite, or memory (benchmarks only)")
     bench_models: bool = _setting(False, "allow the model `instant` and the journal `memory`")

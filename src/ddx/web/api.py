@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ddx import __version__
+from ddx.adapters import siblings
 from ddx.errors import DdxError
 from ddx.web import audit, batch, feedback, health, lookup, mlflow, predict, problems, stream
 from ddx.web.access import CLIENT_GONE, Access
@@ -27,15 +28,18 @@ REFRESH_S = 0.5
 
 def create_app(server: Server) -> FastAPI:
     """Return the application over a server's services."""
-    metrics = Metrics(server.gauges, server.checks)
+    deaths = server.settings.data / siblings.FOLDER / siblings.DEATHS
+    team = (server.team_pids, deaths) if server.team else None
+    metrics = Metrics(server.gauges, server.checks, team)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(server.start)
         await server.resume()
-        watching = asyncio.create_task(_watch(server))
+        watching = asyncio.create_task(_watch(server, metrics))
         try:
-            yield
+            async with server.listening():
+                yield
         finally:
             watching.cancel()
             await server.settle()
@@ -84,9 +88,10 @@ def _say_errors(app: FastAPI, metrics: Metrics) -> None:
     app.add_exception_handler(HTTPException, problems.on_http_exception)
 
 
-async def _watch(server: Server) -> None:
+async def _watch(server: Server, metrics: Metrics) -> None:
     """Look at disk and backlog again and again, so that requests need not."""
     while True:
         with suppress(OSError, DdxError):
             await asyncio.to_thread(server.refresh)
+        metrics.publish()
         await asyncio.sleep(REFRESH_S)

@@ -6,6 +6,7 @@ Labels have few values: models of the registry, codes of errors.py, routes, kind
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,10 +19,10 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ddx import __version__
 from ddx.core.record import Failed, Prediction
 from ddx.errors import BacklogFull, DdxError, JournalFull, JournalUnavailable, Overloaded
 from ddx.ports import Check
+from ddx.web.team_metrics import Team, build_info
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _WATCHED = (DdxError, Overloaded, JournalUnavailable, JournalFull, BacklogFull)
@@ -31,9 +32,15 @@ Gauges = Callable[[], dict[str, tuple[str, float]]]
 
 
 class Metrics:
-    """What this process counts."""
+    """What this process counts; or, with a team, what all of its processes count together."""
 
-    def __init__(self, gauges: Gauges, checks: Callable[[], Sequence[Check]]) -> None:
+    def __init__(
+        self,
+        gauges: Gauges,
+        checks: Callable[[], Sequence[Check]],
+        team: tuple[Callable[[], Sequence[int]], Path] | None = None,
+    ) -> None:
+        """`team` is what team_metrics.Team needs besides; None: this server is one process."""
         # No second series for each, with the time of its first count.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -71,8 +78,12 @@ class Metrics:
         )
         for error in _WATCHED:
             self._refused.labels(error.code)
-        self.registry.register(_Gauges(gauges, checks))
-        ProcessCollector(registry=self.registry)
+        if team is None:
+            self._team = None
+            self.registry.register(_Gauges(gauges, checks))
+            ProcessCollector(registry=self.registry)
+        else:
+            self._team = Team(gauges, checks, *team)
 
     def finished(self, prediction: Prediction, known_models: Iterable[str]) -> None:
         """Count a prediction. A model name that is not registered is `unknown`."""
@@ -105,7 +116,14 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text form."""
+        if self._team is not None:
+            return generate_latest(self._team.summed())
         return generate_latest(self.registry)
+
+    def publish(self) -> None:
+        """Tell the other processes of the team how this one stands; nothing where it is alone."""
+        if self._team is not None:
+            self._team.publish()
 
     def _counter(self, name: str, about: str, labels: str) -> Counter:
         return Counter(name, about, labels.split(), registry=self.registry)
@@ -130,6 +148,4 @@ class _Gauges(Collector):
         for check in self._checks():
             checks.add_metric([check.name], float(check.ok))
         yield checks
-        build = GaugeMetricFamily("ddx_build_info", "This program; always 1.", labels=["version"])
-        build.add_metric([__version__], 1.0)
-        yield build
+        yield build_info()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 import uvicorn
 
+from ddx.adapters import processes
 from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web import tls
 from ddx.web.api import create_app
+from ddx.web.before import check
 from ddx.web.state import LAST_WORDS_S, Server
 from ddx.wiring import launch
-from ddx.wiring.callers import check_address
-from ddx.wiring.privacy import masker
-from ddx.wiring.serving import check_programs, set_up_logs
+from ddx.wiring.serving import set_up_logs
 
 
 def serve(settings: Settings, *, with_deliverer: bool) -> None:
@@ -25,14 +26,7 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     BadProgram, UnsafeAddress and PortInUse, before anything is opened, and what Server.start
     raises.
     """
-    set_up_logs(settings)
-    masker(settings)
-    check_programs(settings)
-    check_address(settings)
-    tls.check(settings)
-    holder = launch.port_holder(settings.host, settings.port)
-    if holder is not None:
-        raise PortInUse(holder[0].upper() + holder[1:] + ".")
+    check(settings)
     server = Server(settings)
     with launch.deliverer_beside(settings, wanted=with_deliverer):
         server.start()
@@ -40,6 +34,22 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
             _Http(settings, server).run()
         finally:
             server.stop()
+
+
+def serve_as_worker(settings: Settings, team: Sequence[str], parent: int) -> None:
+    """Serve as one of several processes that share the port, until SIGTERM or `parent` ends."""
+    processes.end_with(parent)
+    set_up_logs(settings)
+    try:
+        door = processes.shared_socket(settings.host, settings.port)
+    except OSError as error:
+        raise PortInUse(f"Port {settings.port} cannot be shared ({error.strerror}).") from error
+    server = Server(settings, team)
+    server.start()
+    try:
+        _Http(settings, server).run([door])
+    finally:
+        server.stop()
 
 
 class _Http(uvicorn.Server):

@@ -4,39 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from typing import Any
 
+from ddx.adapters import siblings
+from ddx.adapters.sqlite_journal import writer_of
 from ddx.core.access import Act, Look
 from ddx.core.callers import Caller, tenant_of
+from ddx.core.codec import decode, encode
 from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
 from ddx.errors import (
+    ClaimsUnavailable,
     DdxError,
     Erased,
     JournalInUse,
     JournalUnavailable,
     PredictionNotFound,
 )
-from ddx.ports import Check, Journal
+from ddx.ports import Check, Claims, Journal
 from ddx.services.admission import Admission
 from ddx.services.batch import Batches
 from ddx.services.callers import Callers
 from ddx.services.feedback import give
 from ddx.services.lookup import Page, Wanted, page
 from ddx.services.predict import Predictor
+from ddx.services.records import Records
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 from ddx.web.background import Background
-from ddx.wiring import auditing, backup_ages, dashboard, serving
+from ddx.wiring import auditing, backup_ages, dashboard, serving, sharing
 from ddx.wiring.callers import callers
+from ddx.wiring.doors import Journals
 
 log = logging.getLogger("ddx")
 LOCK_WAIT_S = 3.0
 LAST_WORDS_S = 3.0
 """For the outcomes of what was cut off, after its time to finish."""
+_TEAM_WAIT_S = 0.5
 _LOADING_S = 30.0
 """The longest that an end waits for engines that are still being loaded."""
 
@@ -49,9 +58,17 @@ class Server:
     admission: Admission
     callers: Callers
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, team: Sequence[str] = ()) -> None:
+        """`team` names the workers that share the port, this one among them; none where it is
+        alone. What is limited is shared out among them.
+        """
+        self.settings = sharing.shared_out(settings, len(team)) if team else settings
+        self.team = tuple(team)
         self._journal: Journal | None = None
+        self._claims: Claims | None = None
+        self._life = sharing.new_life()
+        self._ready_workers = 0
+        self._team_was_ready = not team
         self._loading: threading.Thread | None = None
         self._warm = threading.Event()
         self._trail = auditing.trail(settings)
@@ -69,6 +86,12 @@ class Server:
         if self._journal is not None:
             return
         self._journal = self._open_journal()
+        self._journals = Journals(self.settings)
+        self.records = Records(
+            self._journal, self._journals if self.settings.journal == "sqlite" else lambda: ()
+        )
+        self.siblings = sharing.Siblings(self.settings.data, self.records)
+        self._claims = sharing.claims(self.settings, self.settings.instance, self._life)
         engines = serving.Engines(self.settings)
         self.predictor = serving.predictor(
             self.settings,
@@ -76,15 +99,20 @@ class Server:
             engines,
             admit=lambda: self.admission.check(),  # noqa: PLW0108  (made below)
             on_finished=lambda done: self.on_finished(done),  # noqa: PLW0108  (set by the edge)
+            claims=self._claims,
+            elsewhere=sharing.elsewhere(self.siblings, self._claims) if self._claims else None,
         )
         self.admission = serving.admission(self.settings)
-        self.callers = callers(self.settings)
+        self.callers = callers(self.settings, shared=bool(self.team))
         self.batches = serving.batches(
             self.settings, self.predictor, self.background.start, self.admission.check
         )
         closed = close_unfinished(self._journal)
         if closed:
             log.warning("closed as interrupted", extra={"predictions": closed})
+        if self._claims is not None:
+            with suppress(ClaimsUnavailable):
+                self._claims.settle(self.siblings.alive, self.records.find)
         self.admission.refresh()
         self._loading = threading.Thread(target=self._load, args=(engines,), daemon=True)
         self._loading.start()
@@ -96,6 +124,10 @@ class Server:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+            self._journals.close()
+        if self._claims is not None:
+            self._claims.close()
+            self._claims = None
         if self._loading is not None:
             # Native code that is loading when the interpreter ends would abort the process.
             self._loading.join(_LOADING_S)
@@ -118,10 +150,55 @@ class Server:
         if self._journal is not None and self._journal.fault is not None:
             with suppress(DdxError):
                 self._journal.probe().result()
+        if self.team:
+            self._look_at_team()
+
+    def _look_at_team(self) -> None:
+        ready = 0
+        for name in self.team:
+            if name == self.settings.instance:
+                ready += self.own_ready()
+                continue
+            with suppress(siblings.SiblingAway):
+                answer = siblings.ask_now(self.settings.data, name, {"ask": "ready"}, _TEAM_WAIT_S)
+                ready += bool(answer.get("ready"))
+        self._ready_workers = ready
+        self._team_was_ready = self._team_was_ready or ready == len(self.team)
+
+    def own_ready(self) -> bool:
+        """Whether this process would take a request now, whatever its siblings do."""
+        return all(check.ok for check in self._own_checks())
+
+    def team_pids(self) -> list[int]:
+        """Return the processes of this server, the parent first."""
+        writers = [writer_of(self.settings.data, name) for name in self.team]
+        return [os.getppid(), *(found[0] for found in writers if found is not None)]
+
+    def listening(self) -> AbstractAsyncContextManager[None]:
+        """Answer the other processes of the data folder as long as the context lasts."""
+        if self.settings.journal == "memory":
+            return nullcontext()
+        return siblings.listening(self.settings.data, self.settings.instance, self._answer_sibling)
+
+    async def _answer_sibling(self, question: siblings.Question) -> dict[str, Any]:
+        match question.get("ask"):
+            case "ready":
+                return {"ready": self.own_ready()}
+            case "until_ended":
+                await self.predictor.until_ended(PredictionId(question["id"]))
+                return {}
+            case "feedback":
+                id, said = PredictionId(question["id"]), decode(question["said"], Feedback)
+                try:
+                    return {"said": [encode(one) for one in await give(self._open(), id, said)]}
+                except DdxError as error:
+                    return {"error": error.code}
+            case _:
+                return {"error": "unknown"}
 
     def find(self, id: PredictionId) -> Prediction | None:
-        """Return a record of this server's journal. Blocks: not for the event loop."""
-        return self._journal.find(id) if self._journal else None
+        """Return a record of any journal of the data folder. Blocks: not for the event loop."""
+        return self.records.find(id) if self._journal else None
 
     def seen(self, id: PredictionId, caller: Caller) -> Prediction:
         """Return a record that a caller may see. Blocks: not for the event loop.
@@ -151,18 +228,39 @@ class Server:
 
     def feedback_of(self, id: PredictionId) -> Sequence[Feedback]:
         """Return what was said of a prediction. Blocks: not for the event loop."""
-        return self._open().feedback_of(id)
+        self._open()
+        return self.records.feedback_of(id)
 
     async def give_feedback(self, id: PredictionId, feedback: Feedback) -> Sequence[Feedback]:
-        """Keep what somebody says of a prediction; see services.feedback."""
-        return await give(self._open(), id, feedback)
+        """Keep what somebody says of a prediction, in its journal; see services.feedback."""
+        own = self._open()
+        holder = await asyncio.to_thread(self.records.holder, id)
+        if holder is None:
+            return await give(own, id, feedback)
+        return await self.siblings.give_feedback(holder.instance, id, feedback)
 
     def page(self, wanted: Wanted, limit: int) -> Page:
-        """Return some records of this server's journal. Blocks: not for the event loop."""
-        return page(self._open(), wanted, limit)
+        """Return some records of the data folder. Blocks: not for the event loop."""
+        self._open()
+        return page(self.records, wanted, limit)
 
     def checks(self) -> list[Check]:
         """Return what /readyz shows."""
+        return [*self._own_checks(), *self._team_checks()]
+
+    def _team_checks(self) -> list[Check]:
+        if not self.team:
+            return []
+        # Once all were there, one that is started again is no reason to send nobody here.
+        workers = Check(
+            name="workers",
+            ok=self._team_was_ready,
+            found=f"{self._ready_workers} of {len(self.team)} ready",
+            advice="Wait some seconds; where it stays, the log says why.",
+        )
+        return [workers]
+
+    def _own_checks(self) -> list[Check]:
         engine = Check(
             name="engine",
             ok=self._warm.is_set() and self._warm_fault is None,
@@ -238,7 +336,7 @@ class Server:
         give_up_at = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
-                return serving.journal(self.settings)
+                return serving.journal(self.settings, self._life)
             except JournalInUse:
                 if time.monotonic() > give_up_at:
                     raise

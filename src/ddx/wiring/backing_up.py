@@ -25,12 +25,13 @@ from ddx.settings import Settings
 
 KEYS = ".keys"
 """What the name of the file with the keys adds."""
+CLAIMS = "claims.db"
 DATA, MLFLOW, ARTIFACTS, SETTINGS = "data", "mlflow.db", "artifacts", "settings"
 """Rooms of a backup."""
 _SQLITE = "sqlite:///"
 _SECRET = frozenset({"keys", "mlflow_auth", "api_keys.json"})
 """What goes into the second file."""
-_REMADE = frozenset({"cache", "logs", "ledger", "journals", "access"}) | _SECRET
+_REMADE = frozenset({"cache", "logs", "ledger", "journals", "access", "run", CLAIMS}) | _SECRET
 """What of the data is made again, or copied in a way of its own."""
 _PASSING = (".lock", ".pid", "-wal", "-shm", ".part")
 _STATE = frozenset(
@@ -77,6 +78,7 @@ def back_up(settings: Settings, path: Path, to: Sequence[str] = ()) -> Made:
             if not file.name.endswith(_PASSING):
                 whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
         events = _put_journals(settings, whole, scratch)
+        _put_claims(settings, whole, scratch)
         for file in _settings_files(settings):
             whole.add(f"{SETTINGS}/{file.relative_to(settings.home)}", file)
         # The keys after the journals: each is there before its first record.
@@ -135,6 +137,15 @@ def _put_journals(settings: Settings, whole: archive.Archive, scratch: Path) -> 
         events[instance] = last_seq_in(copy)
         copy.unlink()
     return events
+
+
+def _put_claims(settings: Settings, whole: archive.Archive, scratch: Path) -> None:
+    """After the journals: a claim without its record is free, a record without its claim would
+    be answered twice.
+    """
+    if (settings.data / CLAIMS).is_file():
+        copy_database(settings.data / CLAIMS, scratch / CLAIMS)
+        whole.add(f"{DATA}/{CLAIMS}", scratch / CLAIMS)
 
 
 def _rest(settings: Settings) -> Iterator[Path]:

@@ -12,18 +12,26 @@ from ddx.adapters.api_keys import ApiKeyFile
 from ddx.adapters.system import SystemClock
 from ddx.core.callers import ApiKey, Role
 from ddx.errors import SettingsError, UnknownKey, UnsafeAddress
+from ddx.ports import Counts
 from ddx.services.callers import Callers
 from ddx.settings import Settings
 
 
-def callers(settings: Settings) -> Callers:
-    """Return what knows who may come in."""
+def callers(settings: Settings, *, shared: bool = False) -> Callers:
+    """Return what knows who may come in. `shared`: other processes let the same callers in."""
+    counts: Counts | None = None
+    if shared:
+        from ddx.adapters.shared_limits import SharedLimits
+
+        counts = SharedLimits(settings.data, settings.instance)
+        counts.forget()
     return Callers(
         keys=ApiKeyFile(settings.data),
         is_secret=api_keys.is_secret,
         nobody=api_keys.NOBODY,
         clock=SystemClock(),
         required=settings.require_api_keys,
+        counts=counts,
     )
 
 

@@ -28,16 +28,18 @@ class Journals:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: dict[str, SqliteJournalReader] = {}
+        self._opening = threading.Lock()
 
     def __call__(self) -> Sequence[JournalReader]:
         """Return a reader for each journal that is there now."""
         data = self._settings.data
-        for instance in find_journals(data):
-            if instance not in self._open and Paths(data, instance).keys.exists():
-                # A journal that is just being made is met again at the next look.
-                with suppress(DdxError):
-                    self._open[instance] = SqliteJournalReader(data, instance)
-        return list(self._open.values())
+        with self._opening:
+            for instance in find_journals(data):
+                if instance not in self._open and Paths(data, instance).keys.exists():
+                    # A journal that is just being made is met again at the next look.
+                    with suppress(DdxError):
+                        self._open[instance] = SqliteJournalReader(data, instance)
+            return list(self._open.values())
 
     def close(self) -> None:
         """Let go of the files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 
 from ddx.adapters.sqlite_journal import destroy_key
 from ddx.adapters.system import SystemClock
@@ -14,6 +15,7 @@ from ddx.settings import Settings
 from ddx.wiring.doors import Journals
 from ddx.wiring.evaluation_kept import place
 from ddx.wiring.serving import own_journal
+from ddx.wiring.sharing import forget
 
 
 def wanted(settings: Settings, ids: Sequence[str], trackers: Sequence[str]) -> list[Target]:
@@ -53,6 +55,7 @@ def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
             found,
             own=own,
             destroy=lambda one: destroy_key(settings.data, one.instance, one.id),
+            forget=partial(forget, settings),
             runs=runs,
             now=SystemClock().now(),
         )

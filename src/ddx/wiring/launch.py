@@ -29,7 +29,9 @@ from ddx.wiring import mlflow_login
 __all__ = [
     "LOCAL_LLM_WARNING",
     "alone",
+    "ddx",
     "deliverer_beside",
+    "environment",
     "listens",
     "port_holder",
     "prepare",
@@ -177,7 +179,7 @@ def _server(settings: Settings) -> Spec:
     return Spec(
         name="server",
         start=partial(
-            _start, settings, "server", _ddx("serve", "--no-deliverer"), _environment(settings)
+            _start, settings, "server", ddx("serve", "--no-deliverer"), environment(settings)
         ),
         waits_for=partial(not_ready, settings),
         holder=partial(processes.port_holder, settings.host, settings.port),
@@ -202,8 +204,8 @@ def _deliverer(settings: Settings) -> Spec:
             _start,
             settings,
             "deliverer",
-            _ddx("deliver", "--beside", str(os.getpid())),
-            _environment(settings),
+            ddx("deliver", "--beside", str(os.getpid())),
+            environment(settings),
             ends_by_itself=True,
         ),
         waits_for=partial(_no_deliverer, settings),
@@ -219,8 +221,8 @@ def _no_deliverer(settings: Settings) -> str | None:
 
 def _mlflow(settings: Settings) -> Spec:
     host, port = settings.mlflow_host, settings.mlflow_port
-    environment = mlflow_server.environment(
-        _environment(settings),
+    its_own = mlflow_server.environment(
+        environment(settings),
         db_uri=settings.db_uri,
         artifacts_path=settings.artifacts_path,
         without=[model.api_key_env for model in settings.models.values() if model.api_key_env],
@@ -232,7 +234,7 @@ def _mlflow(settings: Settings) -> Spec:
             settings,
             "mlflow",
             mlflow_server.command(host=host, port=port, login=settings.mlflow_secure),
-            {**environment, **mlflow_login.for_mlflow(settings)},
+            {**its_own, **mlflow_login.for_mlflow(settings)},
         ),
         waits_for=partial(http_probe.missing, host, port, "/health"),
         holder=partial(processes.port_holder, host, port),
@@ -256,7 +258,7 @@ def _local_llm(settings: Settings) -> Spec:
     return Spec(
         name="local model",
         start=partial(
-            _start, settings, "local-llm", local_llm.command(port), _environment(settings)
+            _start, settings, "local-llm", local_llm.command(port), environment(settings)
         ),
         waits_for=partial(http_probe.missing, "127.0.0.1", port, "/health"),
         holder=partial(processes.port_holder, "127.0.0.1", port),
@@ -265,7 +267,8 @@ def _local_llm(settings: Settings) -> Spec:
     )
 
 
-def _ddx(*words: str) -> list[str]:
+def ddx(*words: str) -> list[str]:
+    """Return the command line of one of our commands."""
     # -P: a file of the user's beside the settings must not stand in for a library.
     return [sys.executable, "-P", "-m", "ddx", *words]
 
@@ -287,7 +290,7 @@ def _start(
     )
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """Return the environment of each process: what this one runs with, said explicitly."""
     return {
         **settings.environment,
@@ -296,6 +299,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "DDX_HOME": str(settings.home),
         "DDX_HOST": settings.host,
         "DDX_PORT": str(settings.port),
+        "DDX_WORKERS": str(settings.workers),
         "DDX_MLFLOW_PORT": str(settings.mlflow_port),
         "DDX_MLFLOW_SECURE": "1" if settings.mlflow_secure else "0",
         "PYTHONUNBUFFERED": "1",

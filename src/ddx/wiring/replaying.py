@@ -10,9 +10,8 @@ from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.core.record import Prediction, PredictionId
 from ddx.core.replay import Change, Replay, replayed
 from ddx.errors import PredictionNotFound, UnfinishedPrediction
-from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
-from ddx.wiring.serving import Engines, own_journal, predictor, registry
+from ddx.wiring.serving import commanded, registry
 
 
 def replay(
@@ -62,12 +61,9 @@ async def _ask(
     concurrency: int,
     progress: Callable[[int, int], None],
 ) -> list[Prediction]:
-    kept = own_journal(settings)
     done = 0
     free = asyncio.Semaphore(concurrency)
-    try:
-        service = predictor(settings, kept, Engines(settings))
-        close_unfinished(kept)
+    with commanded(settings) as service:
 
         async def again(old: Prediction) -> Prediction:
             nonlocal done
@@ -79,5 +75,3 @@ async def _ask(
             return new
 
         return list(await asyncio.gather(*map(again, logged)))
-    finally:
-        kept.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,14 +16,17 @@ from ddx.adapters import logs
 from ddx.core.record import EngineAnswer, Prediction, Request
 from ddx.core.registry import EngineKind, Model
 from ddx.errors import JournalInUse, MissingExtra
-from ddx.ports import AdvisedEngine, Engine, Journal, Terminology
+from ddx.ports import AdvisedEngine, Claims, Engine, Journal, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
 from ddx.services.batch import Batches
 from ddx.services.fallback import FallbackEngine
 from ddx.services.hybrid import HybridEngine
-from ddx.services.predict import Predictor, Registry
+from ddx.services.predict import Elsewhere, Predictor, Registry
+from ddx.services.records import Records
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
+from ddx.wiring import sharing
+from ddx.wiring.doors import Journals
 from ddx.wiring.knowledge import CurrentKnowledge
 from ddx.wiring.privacy import masker
 
@@ -58,15 +62,15 @@ def registry(settings: Settings) -> Registry:
     )
 
 
-def journal(settings: Settings) -> Journal:
-    """Open the journal of this process. Raises JournalInUse, JournalUnavailable."""
+def journal(settings: Settings, life: str = "") -> Journal:
+    """Open the journal of this process, for its life. Raises JournalInUse, JournalUnavailable."""
     if settings.journal == "memory":
         from ddx.adapters.memory import MemoryJournal
 
         return MemoryJournal(settings.instance)
     from ddx.adapters.sqlite_journal import SqliteJournal
 
-    return SqliteJournal(settings.data, settings.instance)
+    return SqliteJournal(settings.data, settings.instance, life=life)
 
 
 def predictor(
@@ -75,6 +79,8 @@ def predictor(
     engines: Engines,
     admit: Callable[[], None] = lambda: None,
     on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
+    claims: Claims | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Predictor:
     """Return the service that answers requests. Raises MissingExtra."""
     from ddx.adapters.system import SystemClock, luck
@@ -90,6 +96,8 @@ def predictor(
         on_finished=on_finished,
         mask=masker(settings),
         max_running=settings.max_running,
+        claims=claims,
+        elsewhere=elsewhere,
     )
 
 
@@ -183,7 +191,7 @@ class Engines:
             case EngineKind.INSTANT:
                 from ddx.adapters.instant_engine import InstantEngine
 
-                return InstantEngine()
+                return InstantEngine(model.cpu_ms, model.wait_ms)
             case EngineKind.DSPY if model.knowledge:
                 return HybridEngine(self._dspy(model), LazyEngine(self._knowledge))
             case EngineKind.DSPY:
@@ -241,7 +249,7 @@ def predict(settings: Settings, request: Request) -> Prediction:
     return asyncio.run(_predict_once(settings, request))
 
 
-def own_journal(settings: Settings) -> Journal:
+def own_journal(settings: Settings, life: str = "") -> Journal:
     """Open a journal for one command: a server holds its own for as long as it runs.
 
     The few names are used again and again, so that commands leave no heap of files behind.
@@ -250,7 +258,7 @@ def own_journal(settings: Settings) -> Journal:
     for number in range(1, _COMMANDS + 1):
         instance = f"{settings.instance}-cli-{number}"
         try:
-            return journal(replace(settings, instance=instance))
+            return journal(replace(settings, instance=instance), life)
         except JournalInUse:
             if number == _COMMANDS:
                 raise
@@ -258,10 +266,21 @@ def own_journal(settings: Settings) -> Journal:
 
 
 async def _predict_once(settings: Settings, request: Request) -> Prediction:
-    kept = own_journal(settings)
-    try:
-        service = predictor(settings, kept, Engines(settings))
-        close_unfinished(kept)
+    with commanded(settings) as service:
         return await service.predict(request, "command line")
-    finally:
-        kept.close()
+
+
+@contextmanager
+def commanded(settings: Settings) -> Iterator[Predictor]:
+    """Give the service to a command, with a journal of its own. Raises as `own_journal`."""
+    with ExitStack() as opened:
+        life = sharing.new_life()
+        kept = opened.enter_context(closing(own_journal(settings, life)))
+        close_unfinished(kept)
+        claims = sharing.claims(settings, kept.instance, life)
+        elsewhere = None
+        if claims is not None:
+            opened.enter_context(closing(claims))
+            records = Records(kept, opened.enter_context(closing(Journals(settings))))
+            elsewhere = sharing.elsewhere(sharing.Siblings(settings.data, records), claims)
+        yield predictor(settings, kept, Engines(settings), claims=claims, elsewhere=elsewhere)

@@ -4,7 +4,22 @@ docs/journal-format.md describes the bytes.
 """
 
 from ddx.adapters.sqlite_journal.erasing import destroy_key
-from ddx.adapters.sqlite_journal.reader import SqliteJournalReader, find_journals, last_seq_in
-from ddx.adapters.sqlite_journal.writer import SqliteJournal
+from ddx.adapters.sqlite_journal.keys import shared_secret
+from ddx.adapters.sqlite_journal.reader import (
+    OldClaims,
+    SqliteJournalReader,
+    find_journals,
+    last_seq_in,
+)
+from ddx.adapters.sqlite_journal.writer import SqliteJournal, writer_of
 
-__all__ = ["SqliteJournal", "SqliteJournalReader", "destroy_key", "find_journals", "last_seq_in"]
+__all__ = [
+    "OldClaims",
+    "SqliteJournal",
+    "SqliteJournalReader",
+    "destroy_key",
+    "find_journals",
+    "last_seq_in",
+    "shared_secret",
+    "writer_of",
+]

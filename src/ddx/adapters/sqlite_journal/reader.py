@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from ddx.adapters.sqlite_journal.keys import KeyFile
+from ddx.adapters.sqlite_journal.keys import KeyFile, shared_secret
 from ddx.adapters.sqlite_journal.store import (
     COLUMNS,
     FEEDBACK_INDEX,
@@ -23,10 +24,11 @@ from ddx.adapters.sqlite_journal.store import (
 )
 from ddx.core import codec
 from ddx.core.chain import ChainedEvent, Kind
+from ddx.core.claims import hashed
 from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.errors import Erased, PredictionNotFound
-from ddx.ports import Event
+from ddx.ports import Claim, Event, Held
 
 
 class SqliteJournalReader:
@@ -179,6 +181,31 @@ def find_journals(data: Path) -> Iterator[str]:
     """Yield the instances that have a journal below a data folder, in order of name."""
     for path in sorted((data / "journals").glob("*.db")):
         yield path.stem
+
+
+class OldClaims:
+    """The claims that journals took for themselves, before all processes shared them.
+
+    Asked where nobody holds a tracker yet. For one thread.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._secret = shared_secret(Paths(data, "").claims_key)
+        self._open: dict[str, SqliteJournalReader] = {}
+
+    def __call__(self, claim: Claim) -> Held | None:
+        """Return who holds a tracker. Raises JournalUnavailable, JournalDamaged."""
+        tracker, body = hashed(self._secret, claim.scope, claim.tracker, claim.body)
+        for instance in find_journals(self._data):
+            if instance not in self._open:
+                if not Paths(self._data, instance).keys.exists():
+                    continue  # it is just being made
+                self._open[instance] = SqliteJournalReader(self._data, instance)
+            held = self._open[instance].claim(tracker)
+            if held is not None:
+                return Held(by=held[1], same_body=hmac.compare_digest(held[0], body))
+        return None
 
 
 def last_seq_in(path: Path) -> int:

@@ -31,6 +31,7 @@ from ddx.adapters.sqlite_journal.store import (
 )
 from ddx.core import codec
 from ddx.core.chain import Header, Kind, genesis, link
+from ddx.core.claims import hashed
 from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
 from ddx.errors import (
@@ -64,12 +65,15 @@ class SqliteJournal:
     `vfs` names another file system layer of SQLite: the fault tests bring one that fails.
     """
 
-    def __init__(self, data: Path, instance: str, *, vfs: str | None = None) -> None:
+    def __init__(
+        self, data: Path, instance: str, *, vfs: str | None = None, life: str = ""
+    ) -> None:
+        """`life` tells this process from others that wrote the journal; see writer_of."""
         paths = Paths(data, instance)
         self.instance = instance
         try:
             paths.make_folders()
-            self._lock = _lock(paths.lock)
+            self._lock = _lock(paths.lock, life)
             self._db = open_for_writing(paths.journal, vfs)
             self._keys = KeyFile(paths.keys, writable=True)
             self._secret = shared_secret(paths.claims_key)
@@ -293,10 +297,7 @@ class SqliteJournal:
         return None
 
     def _hashes(self, claim: Claim) -> tuple[bytes, bytes]:
-        """Hash tracker and body under a secret: neither can be guessed from the file."""
-        named = f"{len(claim.scope)}:{claim.scope}:{claim.tracker}".encode()
-        tracker = hmac.digest(self._secret, b"tracker:" + named, "sha256")
-        return tracker, hmac.digest(self._secret, b"body:" + claim.body, "sha256")
+        return hashed(self._secret, claim.scope, claim.tracker, claim.body)
 
     def _take_key(self) -> tuple[int, bytes]:
         """Return a fresh key with its number."""
@@ -323,15 +324,34 @@ class SqliteJournal:
         return {id: (number, self._keys.get(number)) for id, number in numbers.items()}
 
 
-def _lock(path: Path) -> int:
+def writer_of(data: Path, instance: str) -> tuple[int, str] | None:
+    """Return the process that writes a journal now, and its life; None where none does.
+
+    Two lives of one process id are told apart, and a process that ended is never returned.
+    """
+    try:
+        file = os.open(Paths(data, instance).lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid, _, life = os.pread(file, 100, 0).decode(errors="replace").partition(" ")
+        return (int(pid), life.strip()) if pid.isdecimal() else None
+    finally:
+        os.close(file)
+    return None
+
+
+def _lock(path: Path, life: str) -> int:
     """Take the writer's lock. Raises JournalInUse, naming the holder."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
+        holder = os.pread(file, 20, 0).decode(errors="replace").partition(" ")[0] or "unknown"
         os.close(file)
         raise JournalInUse(f"process {holder} writes the journal {path.stem!r}") from error
     os.ftruncate(file, 0)
-    os.pwrite(file, str(os.getpid()).encode(), 0)
+    os.pwrite(file, f"{os.getpid()} {life}".encode(), 0)
     return file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ddx.core import ids
@@ -31,11 +32,13 @@ from ddx.errors import (
     ModelNotConfigured,
     Overloaded,
     TrackerReused,
+    TrackerUnsettled,
     UnknownModel,
     UnknownPrompt,
 )
-from ddx.ports import Claim, Clock, Engine, Held, Journal
+from ddx.ports import Claim, Claims, Clock, Engine, Held, Journal, Kept
 from ddx.services.predict.asking import Asking
+from ddx.services.predict.elsewhere import Elsewhere, Found
 from ddx.services.predict.handover import Handover
 from ddx.services.predict.watching import Watcher
 
@@ -83,10 +86,18 @@ class Predictor:
         on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
         mask: Mask | None = None,
         max_running: int = 256,
+        claims: Claims | None = None,
+        elsewhere: Elsewhere | None = None,
         at: Moment = lambda name: None,  # noqa: ARG005
     ) -> None:
-        """`mask` takes what identifies a person out of a case, before anything else sees it."""
+        """`mask` takes what identifies a person out of a case, before anything else sees it.
+
+        Without `claims` the journal keeps the claims of its trackers; with them, `elsewhere`
+        follows what other processes hold.
+        """
         self._journal = journal
+        self._claims = claims
+        self._elsewhere = elsewhere
         self._mask = mask
         self._registry = registry
         self._asking = Asking(engine_of)
@@ -99,6 +110,12 @@ class Predictor:
         self._at = at
         self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
         self._written = Handover()
+
+    async def until_ended(self, id: PredictionId) -> None:
+        """Return when a prediction is not under way here. For other processes."""
+        if id in self._running:
+            with suppress(Exception):
+                await asyncio.shield(self._running[id])
 
     @property
     def running(self) -> int:
@@ -123,9 +140,9 @@ class Predictor:
 
         With a tracker that was used before for the same body, that is the earlier one, which
         is waited for where it is still running; a failed one is tried again as a new record.
-        Raises JournalUnavailable or Overloaded before any engine is asked, TrackerReused, and
-        JournalUnavailable where the outcome could not be kept. `watcher` is told what is known
-        before that.
+        Raises JournalUnavailable or Overloaded before any engine is asked, TrackerReused,
+        TrackerUnsettled, Erased, and JournalUnavailable where the outcome could not be kept.
+        `watcher` is told what is known before that.
         """
         started_s = self._clock.monotonic()
         if len(self._running) >= self._max_running:
@@ -137,6 +154,7 @@ class Predictor:
             # on as it came.
             request, masked = await asyncio.to_thread(masked_request, original, self._mask)
         retry_of: PredictionId | None = None
+        replaces: PredictionId | None = None
         while True:
             prediction = replace(
                 self._new(request, caller, retry_of),
@@ -144,16 +162,20 @@ class Predictor:
                 masked=None if masked is None else dict(masked),
             )
             # The tracker stands for the body as it came, which only its keyed hash is kept of.
-            claim = _claim(prediction, original)
+            claim = _claim(prediction, original, replaces)
             held = await self._accept(prediction, claim, started_s, watcher)
             if not isinstance(held, Held):
                 return held
             if not held.same_body:
                 raise TrackerReused
-            earlier = await self._earlier(held.by, watcher)
-            if earlier is not None:
-                return earlier
-            retry_of = held.by
+            earlier = await self._earlier(held, claim, watcher)
+            if earlier.answer is not None:
+                return earlier.answer
+            if earlier.reply is not None:
+                return replace(prediction, id=held.by, retry_of=held.retry_of).completed(
+                    earlier.reply
+                )
+            replaces, retry_of = held.by, earlier.retry_of
 
     # --- the steps ----------------------------------------------------------------------
 
@@ -189,12 +211,14 @@ class Predictor:
         waited_for: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         self._running[prediction.id] = waited_for
         try:
-            kept = await self._written(self._journal.accept(prediction, claim))
+            kept = await self._take(prediction, claim)
             if isinstance(kept, Held):
                 return kept
             self._at("accepted")
             if prediction.completion is None:
                 prediction = await self._answer(prediction, started_s, watcher)
+            if self._claims is not None and claim is not None:
+                await self._tell_claims(self._claims, prediction)
         except BaseException as error:
             if isinstance(error, Exception):
                 waited_for.set_exception(error)
@@ -208,6 +232,28 @@ class Predictor:
         self._on_finished(prediction)
         _log(prediction)
         return prediction
+
+    async def _take(self, prediction: Prediction, claim: Claim | None) -> Kept | Held:
+        """Keep the claim, where others share it, then the prediction."""
+        if self._claims is None or claim is None:
+            return await self._written(self._journal.accept(prediction, claim))
+        try:
+            held = await self._written(self._claims.take(claim, prediction))
+            if held is not None:
+                return held
+            self._at("claimed")
+            return await self._written(self._journal.accept(prediction, None))
+        except Exception:
+            # No journal has it: the next one with this tracker need not wait for it.
+            self._claims.release(prediction.id)
+            raise
+
+    async def _tell_claims(self, claims: Claims, prediction: Prediction) -> None:
+        try:
+            await self._written(claims.finish(prediction))
+        except DdxError as error:
+            # The record is kept and the claims are told later: no reason to refuse the answer.
+            log.warning("claim not told", extra={"event": "claim_not_told", "code": error.code})
 
     async def _answer(
         self, prediction: Prediction, started_s: float, watcher: Watcher | None
@@ -247,31 +293,42 @@ class Predictor:
             )
         )
 
-    async def _earlier(self, id: PredictionId, watcher: Watcher | None) -> Prediction | None:
-        """Return the prediction that holds our tracker, or None where it must be tried again."""
+    async def _earlier(self, held: Held, claim: Claim | None, watcher: Watcher | None) -> Found:
+        """Return what became of the prediction that holds our tracker."""
+        id = held.by
         if id in self._running:
             if watcher is not None:
                 watcher.accepted(id)
-            return await asyncio.shield(self._running[id])
+            return Found(answer=await asyncio.shield(self._running[id]))
         record = await asyncio.to_thread(self._journal.find, id)
+        if record is None and self._claims is not None and held.holder != self._claims.holder:
+            return await self._followed(self._claims, held, claim)
         if record is not None and record.completion is None:
             # Accepted, but its outcome could not be kept: nobody was told one.
             try:
                 await self._written(self._journal.finish(record.completed(INTERRUPTION)))
             except AlreadyFinished:
                 record = await asyncio.to_thread(self._journal.find, id)
-        answered = record is not None and isinstance(record.outcome, Answered | Declined)
-        return record if answered else None
+        if record is None:
+            return Found(retry_of=held.retry_of if self._claims is not None else id)
+        answered = isinstance(record.outcome, Answered | Declined)
+        return Found(answer=record) if answered else Found(retry_of=id)
+
+    async def _followed(self, claims: Claims, held: Held, claim: Claim | None) -> Found:
+        """Another process holds our tracker."""
+        if self._elsewhere is None or claim is None:
+            raise TrackerUnsettled
+        return await self._elsewhere.outcome(held, lambda: self._written(claims.look(claim)))
 
 
-def _claim(prediction: Prediction, request: Request) -> Claim | None:
+def _claim(prediction: Prediction, request: Request, replaces: PredictionId | None) -> Claim | None:
     if request.tracker is None:
         return None
     return Claim(
         scope=prediction.caller,
         tracker=request.tracker,
         body=encode_request(replace(request, tracker=None)).encode(),
-        replaces=prediction.retry_of,
+        replaces=replaces,
     )
 
 

@@ -91,12 +91,9 @@ def _find(server: Server, id: str, caller: Caller) -> Prediction:
     if not _UUID.fullmatch(id):
         raise PredictionNotFound
     with hidden(caller):
-        try:
-            found = server.find(PredictionId(id)) or wiring.find(server.settings, id)
-        except PredictionNotFound:
-            # Said as of what the caller may not see: the two must not be told apart.
-            raise PredictionNotFound from None
-    if not caller.sees(found.caller):
+        found = server.find(PredictionId(id))
+    # What is not there is said as what the caller may not see: the two must not be told apart.
+    if found is None or not caller.sees(found.caller):
         raise PredictionNotFound
     return found
 
@@ -127,7 +124,7 @@ def _shown(
     sent = answer.settings if answer else None
     models, asked = usable_models(server), found.request.model_name
     usable = {model["name"] for model in models if model["usable"]}
-    feedback = server.feedback_of(found.id) if server.find(found.id) else ()
+    feedback = server.feedback_of(found.id)
     return {
         "one": found,
         "in_mlflow": caller.tenant is None,
