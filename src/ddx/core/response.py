@@ -45,6 +45,8 @@ STATUS: dict[str, int] = {
     "journal_unavailable": 503,
     "journal_full": 503,
     "backlog_full": 503,
+    "master_key_unavailable": 503,
+    "wrong_master_key": 503,
     "ledger_unavailable": 503,
     "mlflow_unavailable": 503,
     "missing_extra": 503,

@@ -12,7 +12,7 @@ from ddx.settings import Settings
 from ddx.web import tls
 from ddx.web.api import create_app
 from ddx.web.state import LAST_WORDS_S, Server
-from ddx.wiring import launch
+from ddx.wiring import launch, vaults
 from ddx.wiring.callers import check_address
 from ddx.wiring.privacy import masker
 from ddx.wiring.serving import check_programs, set_up_logs
@@ -22,14 +22,15 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; running requests get their time to finish.
 
     With a deliverer beside it, which waits while another one works. Raises MissingExtra,
-    BadProgram, UnsafeAddress and PortInUse, before anything is opened, and what Server.start
-    raises.
+    BadProgram, UnsafeAddress, MasterKeyUnavailable, WrongMasterKey and PortInUse, before anything
+    is opened, and what Server.start raises.
     """
     set_up_logs(settings)
     masker(settings)
     check_programs(settings)
     check_address(settings)
     tls.check(settings)
+    vaults.check(settings)
     holder = launch.port_holder(settings.host, settings.port)
     if holder is not None:
         raise PortInUse(holder[0].upper() + holder[1:] + ".")

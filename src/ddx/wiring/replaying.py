@@ -13,6 +13,7 @@ from ddx.errors import PredictionNotFound, UnfinishedPrediction
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
 from ddx.wiring.serving import Engines, own_journal, predictor, registry
+from ddx.wiring.vaults import vault
 
 
 def replay(
@@ -47,8 +48,9 @@ def find(settings: Settings, id: str) -> Prediction:
 
     Raises PredictionNotFound, and Erased where its key is destroyed.
     """
+    keys = vault(settings)
     for instance in find_journals(settings.data):
-        with closing(SqliteJournalReader(settings.data, instance)) as reader:
+        with closing(SqliteJournalReader(settings.data, instance, keys)) as reader:
             found = reader.find(PredictionId(id))
         if found is not None:
             return found

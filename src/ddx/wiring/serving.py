@@ -23,6 +23,7 @@ from ddx.services.hybrid import HybridEngine
 from ddx.services.predict import Predictor, Registry
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
+from ddx.wiring import vaults
 from ddx.wiring.knowledge import CurrentKnowledge
 from ddx.wiring.privacy import masker
 
@@ -59,14 +60,17 @@ def registry(settings: Settings) -> Registry:
 
 
 def journal(settings: Settings) -> Journal:
-    """Open the journal of this process. Raises JournalInUse, JournalUnavailable."""
+    """Open the journal of this process.
+
+    Raises JournalInUse, JournalUnavailable, MasterKeyUnavailable, WrongMasterKey.
+    """
     if settings.journal == "memory":
         from ddx.adapters.memory import MemoryJournal
 
         return MemoryJournal(settings.instance)
     from ddx.adapters.sqlite_journal import SqliteJournal
 
-    return SqliteJournal(settings.data, settings.instance)
+    return SqliteJournal(settings.data, settings.instance, vaults.vault(settings))
 
 
 def predictor(
@@ -104,7 +108,7 @@ def batches(
     from ddx.adapters.system import SystemClock
 
     return Batches(
-        store=BatchFiles(settings.data, settings.instance),
+        store=BatchFiles(settings.data, settings.instance, vaults.vault(settings)),
         predict=predictor.predict,
         clock=SystemClock(),
         start=start,

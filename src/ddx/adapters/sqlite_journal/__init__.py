@@ -4,7 +4,19 @@ docs/journal-format.md describes the bytes.
 """
 
 from ddx.adapters.sqlite_journal.erasing import destroy_key
+from ddx.adapters.sqlite_journal.keys import KeyFile, rewrap
 from ddx.adapters.sqlite_journal.reader import SqliteJournalReader, find_journals, last_seq_in
-from ddx.adapters.sqlite_journal.writer import SqliteJournal
+from ddx.adapters.sqlite_journal.store import Paths
+from ddx.adapters.sqlite_journal.writer import SqliteJournal, take_lock
 
-__all__ = ["SqliteJournal", "SqliteJournalReader", "destroy_key", "find_journals", "last_seq_in"]
+__all__ = [
+    "KeyFile",
+    "Paths",
+    "SqliteJournal",
+    "SqliteJournalReader",
+    "destroy_key",
+    "find_journals",
+    "last_seq_in",
+    "rewrap",
+    "take_lock",
+]

@@ -26,17 +26,17 @@ from ddx.core.chain import ChainedEvent, Kind
 from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.errors import Erased, PredictionNotFound
-from ddx.ports import Event
+from ddx.ports import Event, Vault
 
 
 class SqliteJournalReader:
     """Reads one journal while its writer goes on. Safe to share between threads."""
 
-    def __init__(self, data: Path, instance: str) -> None:
+    def __init__(self, data: Path, instance: str, vault: Vault | None = None) -> None:
         paths = Paths(data, instance)
         self.instance = instance
         self._db = open_for_reading(paths.journal)
-        self._keys = KeyFile(paths.keys, writable=False)
+        self._keys = KeyFile(paths.keys, writable=False, vault=vault)
         self._lock = Lock()
         self.journal_id = meta(self._db, "journal_id")
         self._has_feedback = False
