@@ -56,6 +56,11 @@ def test_a_default_is_overridden_by_the_file_and_that_by_the_environment(tmp_pat
         ("[models.knowledge]\nfallback = 'knowledge'", {}, "another model"),
         ("[models.knowledge]\nmax_concurrency = 0", {}, "max_concurrency"),
         ("[models.knowledge]\ncall_timeout_s = 'x'", {}, "call_timeout_s"),
+        ("master_key_env = 'A'\nmaster_key_file = 'b'", {}, "by one of them"),
+        ("master_key_file = 'ddx_data/keys/m.key'", {}, "must not be in data_dir"),
+        ("master_key_command = 5", {}, "list of words"),
+        ("master_key_command = ['kms', 5]", {}, "list of words"),
+        ("", {"DDX_MASTER_KEY_COMMAND": "kms 'open"}, "list of words"),
         ("prices = 1", {}, "must be tables"),
         ("[prices.'a/b']\ninput = 1.0", {}, "needs input and output"),
         ("[prices.'a/b']\ninput = 1\noutput = 2\ncahced = 3", {}, "did you mean cached?"),
@@ -67,6 +72,28 @@ def test_what_cannot_work_is_refused_with_advice(
 ) -> None:
     with pytest.raises(SettingsError, match=re.escape(advice)):
         loaded(tmp_path, toml, **env)
+
+
+def test_a_command_is_words_in_the_file_and_a_line_in_the_environment(tmp_path: Path) -> None:
+    wanted = ("kms", "--key", "a b")
+    assert loaded(tmp_path, "master_key_command = ['kms', '--key', 'a b']").master_key_command == (
+        wanted
+    )
+    line = loaded(tmp_path, DDX_MASTER_KEY_COMMAND="kms --key 'a b'")
+    assert line.master_key_command == wanted
+    assert ("master_key_command", "kms --key 'a b'", "DDX_MASTER_KEY_COMMAND") in line.shown()
+
+
+def test_the_variable_of_the_master_key_may_be_named_like_a_setting(tmp_path: Path) -> None:
+    for toml, env in (
+        ("master_key_env = 'DDX_MASTER_KEY'", {}),
+        ("", {"DDX_MASTER_KEY_ENV": "DDX_MASTER_KEY"}),
+    ):
+        found = loaded(tmp_path, toml, DDX_MASTER_KEY="s3cret", **env)
+        assert found.master_key_env == "DDX_MASTER_KEY"
+        assert "s3cret" not in str(found.shown())
+    with pytest.raises(SettingsError, match="DDX_MASTER_KEY"):
+        loaded(tmp_path, DDX_MASTER_KEY="s3cret")
 
 
 MINE = "[models.mine]\nengine = 'dspy'\nllm = 'openai/x'\n"

@@ -269,6 +269,30 @@ class AlreadyFinished(DdxError):
     code = "already_finished"
 
 
+class MasterKeyUnavailable(DdxError):
+    """The master key is not at hand."""
+
+    code = "master_key_unavailable"
+    advice = (
+        "Name it by one of master_key_file, master_key_env and master_key_command, as"
+        " docs/security.md says; without it no record can be read."
+    )
+
+
+class WrongMasterKey(DdxError):
+    """The master key is not the one that the records' keys are wrapped under."""
+
+    code = "wrong_master_key"
+    advice = "`ddx keys master status` names the one that is wanted. Nothing was changed."
+
+
+class KeysInUse(DdxError):
+    """The records' keys are in use."""
+
+    code = "keys_in_use"
+    advice = "Stop the server and the deliverer (`ddx up`), then repeat it. Nothing was changed."
+
+
 class Erased(DdxError):
     """The record's content was erased; its place in the chain remains."""
 

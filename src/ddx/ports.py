@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -302,6 +303,43 @@ class JournalReader(Protocol):
 
     def close(self) -> None:
         """Let go of the files."""
+
+
+class DataKey(Protocol):
+    """A key that wraps others; it is itself kept wrapped under the master key."""
+
+    @property
+    def id(self) -> str:
+        """16 hex digits, random."""
+
+    def wrap(self, secret: bytes) -> bytes:
+        """Return it wrapped, 8 bytes longer (rounded up to 8)."""
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """Return what was wrapped. Raises JournalDamaged where a bit of it changed."""
+
+
+class Vault(Protocol):
+    """What wraps a data folder's keys before they are kept, where it has a master key.
+
+    Any of its methods raises MasterKeyUnavailable where the key is needed and not at hand, and
+    WrongMasterKey where it is another one.
+    """
+
+    def current(self) -> DataKey | None:
+        """Return what new keys are wrapped under; None where they are kept plain."""
+
+    def key(self, id: str) -> DataKey:
+        """Return the data key of an id. Raises JournalDamaged where it is not kept."""
+
+    def seal(self, name: str, secret: bytes) -> bytes:
+        """Return a secret as the file `name` is to hold it: wrapped, or as it is."""
+
+    def open(self, name: str, stored: bytes) -> bytes:
+        """Return the secret in what a file holds. Raises JournalDamaged."""
+
+    def steady(self) -> AbstractContextManager[None]:
+        """Keep the folder's files in their form: nothing is wrapped or unwrapped meanwhile."""
 
 
 class Signer(Protocol):

@@ -1,6 +1,6 @@
 """`ddx` in a process that dies, as by kill -9, the n-th time it comes to a named moment.
 
-python -m tests.faults.dying MOMENT N serve|deliver …
+python -m tests.faults.dying MOMENT N serve|deliver|keys …
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from ddx.cli import main
 from ddx.services.deliver import Deliverer
 from ddx.services.predict import Predictor
-from ddx.wiring import delivering, serving
+from ddx.wiring import delivering, master_keys, serving
 
 
 def arm(moment: str, times: int) -> None:
@@ -28,6 +28,8 @@ def arm(moment: str, times: int) -> None:
 
     vars(serving)["Predictor"] = partial(Predictor, at=at)
     vars(delivering)["Deliverer"] = partial(Deliverer, at=at)
+    for change in (master_keys.wrap, master_keys.unwrap, master_keys.rotate):
+        vars(master_keys)[change.__name__] = partial(change, at=at)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ddx.core.batch import Batch, BatchId, CaseDone, done_line, read_done
 from ddx.core.codec import decode, encode
 from ddx.core.record import Request
+from ddx.core.vault import NoVault
 from ddx.errors import JournalDamaged, JournalFull, JournalUnavailable, TrackerReused
+from ddx.ports import Vault
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -37,8 +39,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 class BatchFiles:
     """A BatchStore. Nothing is made before the first batch."""
 
-    def __init__(self, data: Path, instance: str) -> None:
-        self._all = data / "batches"
+    def __init__(self, data: Path, instance: str, vault: Vault | None = None) -> None:
+        self._all, self._vault = data / "batches", vault or NoVault()
         self._folder = self._all / instance
         self._keys = data / "keys" / "batches"
 
@@ -91,7 +93,8 @@ class BatchFiles:
     def cases(self, id: BatchId) -> Sequence[Request]:
         """Return the cases of a batch that is not closed. Raises JournalDamaged."""
         try:
-            key = (self._keys / self._meta(id)["key"]).read_bytes()
+            name = self._meta(id)["key"]
+            key = self._vault.open(name, (self._keys / name).read_bytes())
             sealed = self._path(id, "cases.sealed").read_bytes()
             nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
             text = AESGCM(key).decrypt(nonce, ciphertext, id.encode()).decode()
@@ -116,7 +119,7 @@ class BatchFiles:
             _sync(self._path(id, "done.ndjson"))
             key = self._keys / self._meta(id)["key"]
             with suppress(FileNotFoundError):
-                _write(key, bytes(_KEY_BYTES))
+                _write(key, bytes(key.stat().st_size))
                 key.unlink()
                 _sync(self._keys)
             self._path(id, "cases.sealed").unlink(missing_ok=True)
@@ -136,7 +139,7 @@ class BatchFiles:
         }
         draft = self._folder / f".{name}"
         try:
-            _write(self._keys / name, key, new=True)
+            _write(self._keys / name, self._vault.seal(name, key), new=True)
             _sync(self._keys)
             draft.mkdir(mode=0o700)
             _write(draft / "batch.json", json.dumps(meta).encode(), new=True)
@@ -192,12 +195,12 @@ class BatchFiles:
         path = self._keys / "secret"
         if not path.exists():
             draft = self._keys / f".{os.urandom(16).hex()}"
-            _write(draft, os.urandom(_KEY_BYTES), new=True)
+            _write(draft, self._vault.seal(path.name, os.urandom(_KEY_BYTES)), new=True)
             with suppress(FileExistsError):
                 os.link(draft, path)
             draft.unlink()
             _sync(self._keys)
-        return path.read_bytes()
+        return self._vault.open(path.name, path.read_bytes())
 
 
 def take_over(data: Path, gone: str, heir: str) -> int:

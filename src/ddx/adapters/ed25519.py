@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ddx.core.chain import Checkpoint
+from ddx.core.vault import NoVault
 from ddx.errors import BadCheckpoint
+from ddx.ports import Vault
 
 PRIVATE_NAME = "checkpoint.key"
 PUBLIC_NAME = "checkpoint.pub"
@@ -29,11 +31,13 @@ PUBLIC_NAME = "checkpoint.pub"
 class Ed25519Signer:
     """A Signer over the deployment's key pair, made on first use."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vault: Vault | None = None) -> None:
+        vault = vault or NoVault()
         private_path = folder / PRIVATE_NAME
         if not private_path.exists():
-            _make(folder)
-        key = load_pem_private_key(private_path.read_bytes(), password=None)
+            _make(folder, vault)
+        pem = vault.open(PRIVATE_NAME, private_path.read_bytes())
+        key = load_pem_private_key(pem, password=None)
         if not isinstance(key, Ed25519PrivateKey):
             raise BadCheckpoint(f"{PRIVATE_NAME} is not an Ed25519 key")
         self._private = key
@@ -75,12 +79,12 @@ class Ed25519Verifier:
         return checkpoint
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, vault: Vault) -> None:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     # The public key first: a private key that exists always has its public one beside it.
-    for name, content in ((PUBLIC_NAME, public), (PRIVATE_NAME, pem)):
+    for name, content in ((PUBLIC_NAME, public), (PRIVATE_NAME, vault.seal(PRIVATE_NAME, pem))):
         draft = folder / f".{name}.{os.getpid()}"
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

@@ -15,6 +15,8 @@ _CODE = exits.EXIT_CODE
     epilog=exits.epilog(
         "ddx deliver --once --json",
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["missing_extra"],
         _CODE["journal_damaged"],
         _CODE["mlflow_unavailable"],

@@ -30,6 +30,8 @@ _CODE = exits.EXIT_CODE
         "ddx erase --tracker visit-4711 --out certificate.json",
         exits.EXIT_NOT_OK,
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["missing_extra"],
         _CODE["not_found"],
         _CODE["unfinished"],

@@ -18,6 +18,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     epilog=exits.epilog(
         "ddx export cases --out cases.jsonl\nddx evaluate cases.jsonl --model knowledge",
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["output_refused"],
         _CODE["journal_unavailable"],
         _CODE["journal_damaged"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddx.cli import exits
+from ddx.cli import exits, master_keys
 from ddx.cli.output import as_json, print_json, print_table
 from ddx.core.callers import TENANT, Role
 
@@ -29,10 +29,13 @@ _SPAN = re.compile(r"(\d{1,5})([hd])")
     ),
 )
 def command() -> None:
-    """Make, list, rotate and revoke API keys.
+    """Make, list, rotate and revoke API keys; wrap the records' keys (`master`).
 
-    With the first key that is made, every request needs one; the probes and /docs do not.
+    With the first API key that is made, every request needs one; the probes and /docs do not.
     """
+
+
+command.add_command(master_keys.command)
 
 
 def _span(_context: click.Context, _option: click.Parameter, text: str | None) -> timedelta | None:

@@ -42,6 +42,8 @@ _CODE = exits.EXIT_CODE
             _CODE[name]
             for name in (
                 "bad_settings",
+                "master_key_unavailable",
+                "wrong_master_key",
                 "missing_extra",
                 "invalid_request",
                 "unknown_model",

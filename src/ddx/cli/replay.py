@@ -27,6 +27,8 @@ _CODE = exits.EXIT_CODE
             _CODE[name]
             for name in (
                 "bad_settings",
+                "master_key_unavailable",
+                "wrong_master_key",
                 "missing_extra",
                 "unknown_model",
                 "unknown_prompt",

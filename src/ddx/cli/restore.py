@@ -20,9 +20,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
         "ddx restore /backups/2026-01-31.tar --into /srv/ddx\n"
         "ddx restore /backups/2026-01-31.tar --drill",
         exits.EXIT_NOT_OK,
+        _CODE["bad_settings"],
         _CODE["missing_extra"],
         _CODE["bad_backup"],
         _CODE["output_refused"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
     ),
 )
 @click.argument("path", type=_FILE)
@@ -30,6 +33,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--drill", is_flag=True, help="Restore beside, prove it, and clean up.")
 @click.option("--keys", type=_FILE, help="The keys; default: PATH.keys.")
 @click.option("--identity", type=_FILE, help="The file that opens an encrypted backup.")
+@click.option(
+    "--master-key-file",
+    type=_FILE,
+    help="The master key that the keys are wrapped under; default: that of the settings here.",
+)
 @as_json
 def command(
     *,
@@ -38,6 +46,7 @@ def command(
     drill: bool,
     keys: Path | None,
     identity: Path | None,
+    master_key_file: Path | None,
     as_json: bool,
 ) -> int:
     """Make a whole installation out of a backup, in an empty folder, and verify it.
@@ -47,12 +56,16 @@ def command(
     """
     if (into is None) != drill:
         raise click.UsageError("name the empty folder with --into, or try it with --drill")
-    from ddx.wiring import backup_ages, restoring
+    from ddx.settings import load
+    from ddx.wiring import backup_ages, restoring, vaults
 
+    here = load()
+    if master_key_file:
+        here = vaults.with_file(here, master_key_file.absolute())
     if into:
-        found = restoring.restore(path, into.absolute(), keys, identity)
+        found = restoring.restore(path, into.absolute(), keys, identity, here)
     else:
-        found = restoring.drill(path, keys, identity)
+        found = restoring.drill(path, keys, identity, here)
     if drill and found.ok:
         backup_ages.note_drill()
     if as_json:

@@ -20,6 +20,8 @@ _CODE = exits.EXIT_CODE
         "ddx retain --days 2190 --dry-run\nddx retain --days 2190 --yes --out certificate.json",
         exits.EXIT_NOT_OK,
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["missing_extra"],
         _CODE["journal_unavailable"],
         _CODE["output_refused"],

@@ -15,6 +15,8 @@ _CODE = exits.EXIT_CODE
     epilog=exits.epilog(
         "ddx serve --port 8001",
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["missing_extra"],
         _CODE["port_in_use"],
         _CODE["not_ready"],

@@ -10,7 +10,7 @@ import click
 from ddx.cli import exits
 from ddx.cli.overrides import with_address
 from ddx.settings import Settings, load
-from ddx.wiring import launch
+from ddx.wiring import launch, vaults
 from ddx.wiring.callers import check_address, check_mlflow_address
 from ddx.wiring.launch import reachable
 from ddx.wiring.migrating import check_artifacts
@@ -28,6 +28,8 @@ _CASE = (
     epilog=exits.epilog(
         "ddx up --port 8001",
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["missing_extra"],
         _CODE["port_in_use"],
         _CODE["already_running"],
@@ -72,6 +74,7 @@ def command(
     check_address(settings)
     check_mlflow_address(settings)
     check_artifacts(settings)
+    vaults.check(settings)
     masker(settings)  # a server that cannot mask would end, and be started again and again
     supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
     with launch.alone(settings):

@@ -20,6 +20,8 @@ _SHOWN = 100
         "ddx verify --checkpoint kept/main.json --public-key kept/checkpoint.pub",
         exits.EXIT_NOT_OK,
         _CODE["bad_settings"],
+        _CODE["master_key_unavailable"],
+        _CODE["wrong_master_key"],
         _CODE["bad_checkpoint"],
         _CODE["mlflow_unavailable"],
         _CODE["journal_damaged"],

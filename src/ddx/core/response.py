@@ -47,6 +47,8 @@ STATUS: dict[str, int] = {
     "backlog_full": 503,
     "claims_unavailable": 503,
     "tracker_unsettled": 503,
+    "master_key_unavailable": 503,
+    "wrong_master_key": 503,
     "ledger_unavailable": 503,
     "mlflow_unavailable": 503,
     "missing_extra": 503,

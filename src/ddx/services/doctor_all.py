@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from ddx.errors import DdxError
 from ddx.ports import Check
 
 RENEW = timedelta(days=14)
@@ -95,3 +96,24 @@ def backups(good: Mapping[str, datetime], now: datetime) -> Check:
         found=", ".join(shown),
         advice="Run `ddx backup PATH`, then `ddx restore PATH --drill`, by a timer.",
     )
+
+
+def master_key(
+    *, source: str, plain: int, wrapped: int, unfinished: int, trouble: DdxError | None
+) -> Check:
+    """Judge how the records' keys are kept: without a master key is a choice, half is none."""
+    found, advice = f"{source}: opens {wrapped} files of keys", ""
+    if trouble is not None:
+        found, advice = str(trouble), trouble.advice
+    elif unfinished:
+        found = f"a command that was killed has left {unfinished} files"
+        advice = "Repeat it: `ddx keys master status` names them."
+    elif source and plain:
+        found = f"{source}: {plain} of {plain + wrapped} files of keys are plain"
+        advice = "Stop the server and the deliverer, then run `ddx keys master wrap`."
+    elif not source:
+        found = (
+            "none: the records' keys are plain in ddx_data/keys. A master key kept elsewhere would"
+            " wrap them: docs/security.md"
+        )
+    return Check(name="master key", ok=not advice, found=found, advice=advice)

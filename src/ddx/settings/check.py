@@ -44,6 +44,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(
             f"data_dir must be a folder of its own: {settings.data} holds the project"
         )
+    _check_master_key(settings)
     _check_tracing(settings)
     _check_tls(settings)
     if settings.tracking_uri:
@@ -62,6 +63,18 @@ def _check_fallback(settings: Settings, model: Model) -> None:
     if second.name == model.name or second.fallback is not None:
         raise SettingsError(
             f"model {model.name!r}: its fallback must be another model that has none itself"
+        )
+
+
+def _check_master_key(settings: Settings) -> None:
+    sources = ("master_key_file", "master_key_env", "master_key_command")
+    named = [name for name in sources if getattr(settings, name)]
+    if len(named) > 1:
+        raise SettingsError(f"{' and '.join(named)} are set: name the master key by one of them")
+    file = settings.home / settings.master_key_file
+    if settings.master_key_file and file.resolve().is_relative_to(settings.data.resolve()):
+        raise SettingsError(
+            "master_key_file must not be in data_dir: a backup would hold the key to itself"
         )
 
 

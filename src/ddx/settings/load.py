@@ -87,8 +87,9 @@ def _scalars(
         if name not in known:
             raise SettingsError(f"{TOML_NAME} has an unknown key {name!r}{nearest(name, known)}")
         values[name], origins[name] = typed(known[name], raw, TOML_NAME), TOML_NAME
+    master = env.get("DDX_MASTER_KEY_ENV") or table.get("master_key_env")
     for variable, raw in env.items():
-        if not variable.startswith("DDX_") or variable == "DDX_HOME":
+        if not variable.startswith("DDX_") or variable in ("DDX_HOME", master):
             continue
         name = variable.removeprefix("DDX_").lower()
         if name not in known:

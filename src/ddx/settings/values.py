@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -59,6 +60,13 @@ class Settings:
     )
     ledger_uri: str = _setting(
         "", "artifact store that gets a copy of the ledger, s3://bucket/ledger or a folder"
+    )
+    master_key_file: str = _setting(
+        "", "file of the master key that wraps the records' keys: one line, 32 bytes, base64 or hex"
+    )
+    master_key_env: str = _setting("", "name of the variable that holds the master key")
+    master_key_command: tuple[str, ...] = _setting(
+        (), "command, in words, that asks a key management service: it gets `wrap` or `unwrap`"
     )
     data_dir: str = _setting("ddx_data", "folder of journals, keys and delivery state")
     checkpoints_dir: str = _setting(
@@ -163,6 +171,7 @@ class Settings:
     def shown(self) -> list[tuple[str, Any, str]]:
         """Return (name, value, origin) of each setting, secrets masked, for people."""
         rows = [(f.name, getattr(self, f.name)) for f in settable()]
+        rows = [(name, shlex.join(v) if isinstance(v, tuple) else v) for name, v in rows]
         rows = [(name, mask_uri(v) if isinstance(v, str) else v) for name, v in rows]
         rows += [
             ("db_uri", mask_uri(self.db_uri)),

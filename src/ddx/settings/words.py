@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import Field
 from difflib import get_close_matches
@@ -51,6 +52,8 @@ def within(value: Any, least: float | None, most: float | None, name: str) -> No
 def _typed(setting: Field[Any], raw: Any, origin: str) -> Any:
     """Turn a TOML value or a variable's text into the type of the setting's default."""
     wanted = type(setting.default)
+    if wanted is tuple:
+        return _words(setting, raw, origin)
     if isinstance(raw, wanted) and not (wanted is int and isinstance(raw, bool)):
         return raw
     try:
@@ -71,3 +74,14 @@ def _typed(setting: Field[Any], raw: Any, origin: str) -> Any:
         pass
     kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[wanted]
     raise SettingsError(f"{origin}: {setting.name} must be {kind}")
+
+
+def _words(setting: Field[Any], raw: Any, origin: str) -> tuple[str, ...]:
+    """Turn a list of texts, or a line as a shell would split it, into words."""
+    try:
+        found = shlex.split(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) and one for one in found):
+        raise SettingsError(f'{origin}: {setting.name} must be a list of words, as ["kms", "-k"]')
+    return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web import tls
-from ddx.wiring import launch
+from ddx.wiring import launch, vaults
 from ddx.wiring.callers import check_address
 from ddx.wiring.privacy import masker
 from ddx.wiring.serving import check_programs, set_up_logs
@@ -14,13 +14,15 @@ from ddx.wiring.serving import check_programs, set_up_logs
 def check(settings: Settings) -> None:
     """See that a server can be started, before anything is opened.
 
-    Raises MissingExtra, BadProgram, UnsafeAddress and PortInUse.
+    Raises MissingExtra, BadProgram, UnsafeAddress, MasterKeyUnavailable, WrongMasterKey and
+    PortInUse.
     """
     set_up_logs(settings)
     masker(settings)
     check_programs(settings)
     check_address(settings)
     tls.check(settings)
+    vaults.check(settings)
     holder = launch.port_holder(settings.host, settings.port)
     if holder is not None:
         raise PortInUse(holder[0].upper() + holder[1:] + ".")

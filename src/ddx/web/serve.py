@@ -23,8 +23,8 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; running requests get their time to finish.
 
     With a deliverer beside it, which waits while another one works. Raises MissingExtra,
-    BadProgram, UnsafeAddress and PortInUse, before anything is opened, and what Server.start
-    raises.
+    BadProgram, UnsafeAddress, MasterKeyUnavailable, WrongMasterKey and PortInUse, before anything
+    is opened, and what Server.start raises.
     """
     check(settings)
     server = Server(settings)

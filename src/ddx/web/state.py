@@ -40,6 +40,7 @@ from ddx.web.background import Background
 from ddx.wiring import auditing, backup_ages, dashboard, serving, sharing
 from ddx.wiring.callers import callers
 from ddx.wiring.doors import Journals
+from ddx.wiring.vaults import vault
 
 log = logging.getLogger("ddx")
 LOCK_WAIT_S = 3.0
@@ -90,7 +91,7 @@ class Server:
         self.records = Records(
             self._journal, self._journals if self.settings.journal == "sqlite" else lambda: ()
         )
-        self.siblings = sharing.Siblings(self.settings.data, self.records)
+        self.siblings = sharing.Siblings(self.settings.data, self.records, vault(self.settings))
         self._claims = sharing.claims(self.settings, self.settings.instance, self._life)
         engines = serving.Engines(self.settings)
         self.predictor = serving.predictor(

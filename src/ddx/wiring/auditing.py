@@ -13,7 +13,9 @@ from ddx.adapters.system import SystemClock
 from ddx.core.access import Act, Look, Wanted, breaks, read
 from ddx.core.chain import Checkpoint
 from ddx.errors import BadCheckpoint
+from ddx.ports import Vault
 from ddx.settings import Settings
+from ddx.wiring.vaults import vault
 
 CHECKPOINT = "access.json"
 
@@ -68,8 +70,9 @@ def faults(settings: Settings) -> tuple[int, list[tuple[int, str]]]:
     return len(lines), found
 
 
-def sign_checkpoint(settings: Settings) -> None:
+def sign_checkpoint(settings: Settings, keys: Vault | None = None) -> None:
     """Write a signed checkpoint of the trail, in place of the last one."""
+    keys = keys or vault(settings)
     last = trail(settings).newest()
     if last is None:
         return
@@ -79,7 +82,7 @@ def sign_checkpoint(settings: Settings) -> None:
     folder = _place(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = folder / f".{CHECKPOINT}"
-    draft.write_text(Ed25519Signer(settings.data / "keys").sign(made))
+    draft.write_text(Ed25519Signer(settings.data / "keys", keys).sign(made))
     draft.chmod(0o600)
     draft.replace(folder / CHECKPOINT)
 

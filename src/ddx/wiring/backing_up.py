@@ -22,6 +22,7 @@ from ddx.adapters.system import SystemClock
 from ddx.core.archive import Manifest
 from ddx.errors import OutputRefused
 from ddx.settings import Settings
+from ddx.wiring.vaults import vault
 
 KEYS = ".keys"
 """What the name of the file with the keys adds."""
@@ -82,10 +83,11 @@ def back_up(settings: Settings, path: Path, to: Sequence[str] = ()) -> Made:
         for file in _settings_files(settings):
             whole.add(f"{SETTINGS}/{file.relative_to(settings.home)}", file)
         # The keys after the journals: each is there before its first record.
-        for file in _files(settings.data):
-            if file.relative_to(settings.data).parts[0] not in _SECRET:
-                continue
-            secret.add(f"{DATA}/{file.relative_to(settings.data)}", file)
+        with vault(settings).steady():  # the wrapped keys and what they are wrapped under, as one
+            for file in _files(settings.data):
+                place = file.relative_to(settings.data)
+                if place.parts[0] in _SECRET and not file.name.endswith(_PASSING):
+                    secret.add(f"{DATA}/{place}", file)
         secret.finish(Manifest(made_at=now, version=__version__, files={}))
         manifest = whole.finish(
             Manifest(

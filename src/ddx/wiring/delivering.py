@@ -18,13 +18,13 @@ from ddx.core import ids
 from ddx.core.chain import Checkpoint
 from ddx.core.record import PredictionId
 from ddx.errors import DdxError
-from ddx.ports import JournalReader
+from ddx.ports import JournalReader, Vault
 from ddx.services.admission import Backlog
 from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
-from ddx.wiring import auditing
+from ddx.wiring import auditing, vaults
 from ddx.wiring.doors import Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
@@ -57,7 +57,7 @@ def deliver(
 
     `beside` is the process that started this one, and with which it ends; until the lease is
     free it waits. Otherwise raises DeliveryInUse where another process delivers. With `once`
-    raises TrackerUnavailable.
+    raises TrackerUnavailable. MasterKeyUnavailable and WrongMasterKey come before anything is done.
     """
     stop = threading.Event()
     logs.set_up(settings.log_level)
@@ -65,6 +65,7 @@ def deliver(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    vaults.check(settings)
     if beside is not None:
         processes.end_with(beside)
         if not _lease_is_free(settings, stop):
@@ -159,6 +160,7 @@ def backlog(settings: Settings) -> Backlog:
 
 def adoption(settings: Settings) -> Adoption:
     """Return what looks after journals whose server is gone."""
+    keys = vaults.vault(settings)
 
     def last_seq(instance: str) -> int:
         with closing(SqliteJournalReader(settings.data, instance)) as reader:
@@ -166,7 +168,7 @@ def adoption(settings: Settings) -> Adoption:
 
     return Adoption(
         instances=lambda: find_journals(settings.data),
-        open_journal=lambda instance: SqliteJournal(settings.data, instance),
+        open_journal=lambda instance: SqliteJournal(settings.data, instance, keys),
         last_seq=last_seq,
     )
 
@@ -175,7 +177,8 @@ def adoption(settings: Settings) -> Adoption:
 def _tending(settings: Settings, journals: Journals) -> Iterator[None]:
     """Adopt dead servers' journals and sign checkpoints, beside the delivery."""
     stop = threading.Event()
-    adopt = adoption(settings)
+    # One for all, so that a master key is asked for once: its file may be there at start only.
+    adopt, keys = adoption(settings), vaults.vault(settings)
 
     def tend() -> None:
         waited_s = CHECKPOINT_EVERY_S
@@ -186,8 +189,8 @@ def _tending(settings: Settings, journals: Journals) -> Iterator[None]:
                 if closed:
                     log.warning("closed as interrupted", extra={"predictions": closed})
                 if waited_s >= CHECKPOINT_EVERY_S:
-                    sign_checkpoints(settings, journals())
-                    auditing.sign_checkpoint(settings)
+                    sign_checkpoints(settings, journals(), keys)
+                    auditing.sign_checkpoint(settings, keys)
                     waited_s = 0.0
             except (DdxError, OSError) as error:
                 log.warning("tending failed", extra={"kind": type(error).__name__})
@@ -201,9 +204,11 @@ def _tending(settings: Settings, journals: Journals) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def sign_checkpoints(settings: Settings, journals: Sequence[JournalReader]) -> None:
+def sign_checkpoints(
+    settings: Settings, journals: Sequence[JournalReader], keys: Vault | None = None
+) -> None:
     """Write a signed checkpoint of each journal, in place of the last one."""
-    signer = Ed25519Signer(settings.data / "keys")
+    signer = Ed25519Signer(settings.data / "keys", keys or vaults.vault(settings))
     folder = settings.home / settings.checkpoints_dir
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for journal in journals:

@@ -16,7 +16,7 @@ from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
 from ddx.ports import JournalReader, Runs
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
-from ddx.wiring import mlflow_login
+from ddx.wiring import mlflow_login, vaults
 
 log = logging.getLogger("ddx")
 DOOR_WAIT_S = 0.5
@@ -26,7 +26,7 @@ class Journals:
     """The readers of all journals in a data folder, opened as they appear."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._vault = settings, vaults.vault(settings)
         self._open: dict[str, SqliteJournalReader] = {}
         self._opening = threading.Lock()
 
@@ -38,7 +38,7 @@ class Journals:
                 if instance not in self._open and Paths(data, instance).keys.exists():
                     # A journal that is just being made is met again at the next look.
                     with suppress(DdxError):
-                        self._open[instance] = SqliteJournalReader(data, instance)
+                        self._open[instance] = SqliteJournalReader(data, instance, self._vault)
             return list(self._open.values())
 
     def close(self) -> None:

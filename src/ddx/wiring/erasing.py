@@ -16,6 +16,7 @@ from ddx.wiring.doors import Journals
 from ddx.wiring.evaluation_kept import place
 from ddx.wiring.serving import own_journal
 from ddx.wiring.sharing import forget
+from ddx.wiring.vaults import vault
 
 
 def wanted(settings: Settings, ids: Sequence[str], trackers: Sequence[str]) -> list[Target]:
@@ -49,12 +50,12 @@ def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
     """Erase these for ever. Raises JournalUnavailable, MissingExtra."""
     from ddx.adapters.mlflow_runs.erasing import MlflowEraser
 
-    runs = MlflowEraser(place(settings)[0])
+    runs, keys = MlflowEraser(place(settings)[0]), vault(settings)
     with closing(own_journal(settings)) as own:
         return erase(
             found,
             own=own,
-            destroy=lambda one: destroy_key(settings.data, one.instance, one.id),
+            destroy=lambda one: destroy_key(settings.data, one.instance, one.id, keys),
             forget=partial(forget, settings),
             runs=runs,
             now=SystemClock().now(),

@@ -225,7 +225,7 @@ def _mlflow(settings: Settings) -> Spec:
         environment(settings),
         db_uri=settings.db_uri,
         artifacts_path=settings.artifacts_path,
-        without=[model.api_key_env for model in settings.models.values() if model.api_key_env],
+        without=[*_secret_variables(settings)],
     )
     return Spec(
         name="MLflow",
@@ -241,6 +241,13 @@ def _mlflow(settings: Settings) -> Spec:
         last_words=partial(folders.last_lines, _log(settings, "mlflow")),
         stop_within_s=15,
     )
+
+
+def _secret_variables(settings: Settings) -> Iterator[str]:
+    """Yield the variables that are none of MLflow's business."""
+    yield from (model.api_key_env for model in settings.models.values() if model.api_key_env)
+    if settings.master_key_env:
+        yield settings.master_key_env
 
 
 def _local_llm(settings: Settings) -> Spec:

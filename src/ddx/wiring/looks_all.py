@@ -17,7 +17,7 @@ from ddx.ports import Check
 from ddx.services import doctor_all
 from ddx.settings import Settings, mask_uri
 from ddx.settings.stores import check_installed
-from ddx.wiring import callers, launch
+from ddx.wiring import callers, launch, master_keys
 
 
 def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
@@ -35,6 +35,7 @@ def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
     if launch.starts_mlflow(settings):
         found["MLflow's door"] = partial(_mlflow_door, settings)
         found["artifact store"] = partial(_artifacts, settings)
+    found["master key"] = partial(_master_key, settings)
     found["backups"] = partial(_backups, settings)
     return found
 
@@ -94,6 +95,17 @@ def _written(folder: Path) -> str | None:
     except OSError as error:
         return f"cannot be written ({type(error).__name__})"
     return None
+
+
+def _master_key(settings: Settings) -> Check:
+    found = master_keys.status(settings)
+    return doctor_all.master_key(
+        source=found.source,
+        plain=len(found.plain),
+        wrapped=len(found.files) - len(found.plain),
+        unfinished=len(found.unfinished),
+        trouble=found.trouble,
+    )
 
 
 def _backups(settings: Settings) -> Check:

@@ -12,6 +12,7 @@ from ddx.core.replay import Change, Replay, replayed
 from ddx.errors import PredictionNotFound, UnfinishedPrediction
 from ddx.settings import Settings
 from ddx.wiring.serving import commanded, registry
+from ddx.wiring.vaults import vault
 
 
 def replay(
@@ -46,8 +47,9 @@ def find(settings: Settings, id: str) -> Prediction:
 
     Raises PredictionNotFound, and Erased where its key is destroyed.
     """
+    keys = vault(settings)
     for instance in find_journals(settings.data):
-        with closing(SqliteJournalReader(settings.data, instance)) as reader:
+        with closing(SqliteJournalReader(settings.data, instance, keys)) as reader:
             found = reader.find(PredictionId(id))
         if found is not None:
             return found

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ddx import settings as setting_files
-from ddx.adapters import archive
+from ddx.adapters import archive, folders
 from ddx.adapters.mlflow_runs import store_file
 from ddx.adapters.mlflow_runs.files import local_path
 from ddx.core.archive import Manifest
-from ddx.errors import OutputRefused
+from ddx.errors import DdxError, OutputRefused
 from ddx.settings import Settings
+from ddx.wiring import vaults
 from ddx.wiring.backing_up import ARTIFACTS, DATA, KEYS, MLFLOW, SETTINGS
 from ddx.wiring.delivering import deliver
 from ddx.wiring.verifying import verify
@@ -58,19 +59,29 @@ def beside(path: Path) -> Path:
     return path.with_name(path.name + KEYS)
 
 
-def drill(path: Path, keys: Path | None = None, identity: Path | None = None) -> Restored:
-    """Restore beside, verify, and leave nothing behind. Raises BadBackup, OutputRefused."""
+def drill(
+    path: Path,
+    keys: Path | None = None,
+    identity: Path | None = None,
+    here: Settings | None = None,
+) -> Restored:
+    """Restore beside, verify, and leave nothing behind. Raises as `restore` does."""
     with tempfile.TemporaryDirectory(prefix="ddx-drill-") as folder:
-        return restore(path, Path(folder) / "home", keys, identity)
+        return restore(path, Path(folder) / "home", keys, identity, here)
 
 
 def restore(
-    path: Path, home: Path, keys: Path | None = None, identity: Path | None = None
+    path: Path,
+    home: Path,
+    keys: Path | None = None,
+    identity: Path | None = None,
+    here: Settings | None = None,
 ) -> Restored:
     """Make a whole installation in a new or empty folder.
 
-    Its data and MLflow's are below it, whatever the settings of the old one said. Raises BadBackup,
-    and OutputRefused where something is there.
+    Its data and MLflow's are below it, whatever the settings of the old one said. `here`, the
+    settings in force, name the master key where the keys are wrapped. Raises BadBackup,
+    OutputRefused where something is there, MasterKeyUnavailable and WrongMasterKey.
     """
     _refuse_what_is_there(home)
     with ExitStack() as undo:
@@ -81,6 +92,14 @@ def restore(
         archive.read(keys or beside(path), staging, identity)
         _arrange(staging, manifest, home)
     loaded = _settings_of(home)
+    if here is not None:
+        loaded = vaults.with_master_of(loaded, here)
+    try:
+        vaults.check(loaded)
+    except DdxError:
+        for one in home.iterdir():  # so that it can be repeated with the right key
+            folders.delete(one)
+        raise
     in_store = (home / _STORE).is_file()
     if in_store:
         deliver(loaded, once=True, rebuild=True)

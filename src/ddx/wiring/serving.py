@@ -25,7 +25,7 @@ from ddx.services.predict import Elsewhere, Predictor, Registry
 from ddx.services.records import Records
 from ddx.services.recover import close_unfinished
 from ddx.settings import Settings
-from ddx.wiring import sharing
+from ddx.wiring import sharing, vaults
 from ddx.wiring.doors import Journals
 from ddx.wiring.knowledge import CurrentKnowledge
 from ddx.wiring.privacy import masker
@@ -63,14 +63,17 @@ def registry(settings: Settings) -> Registry:
 
 
 def journal(settings: Settings, life: str = "") -> Journal:
-    """Open the journal of this process, for its life. Raises JournalInUse, JournalUnavailable."""
+    """Open the journal of this process, for its life.
+
+    Raises JournalInUse, JournalUnavailable, MasterKeyUnavailable, WrongMasterKey.
+    """
     if settings.journal == "memory":
         from ddx.adapters.memory import MemoryJournal
 
         return MemoryJournal(settings.instance)
     from ddx.adapters.sqlite_journal import SqliteJournal
 
-    return SqliteJournal(settings.data, settings.instance, life=life)
+    return SqliteJournal(settings.data, settings.instance, vaults.vault(settings), life=life)
 
 
 def predictor(
@@ -112,7 +115,7 @@ def batches(
     from ddx.adapters.system import SystemClock
 
     return Batches(
-        store=BatchFiles(settings.data, settings.instance),
+        store=BatchFiles(settings.data, settings.instance, vaults.vault(settings)),
         predict=predictor.predict,
         clock=SystemClock(),
         start=start,
@@ -282,5 +285,7 @@ def commanded(settings: Settings) -> Iterator[Predictor]:
         if claims is not None:
             opened.enter_context(closing(claims))
             records = Records(kept, opened.enter_context(closing(Journals(settings))))
-            elsewhere = sharing.elsewhere(sharing.Siblings(settings.data, records), claims)
+            elsewhere = sharing.elsewhere(
+                sharing.Siblings(settings.data, records, vaults.vault(settings)), claims
+            )
         yield predictor(settings, kept, Engines(settings), claims=claims, elsewhere=elsewhere)

@@ -23,11 +23,12 @@ from ddx.errors import (
     PredictionNotFound,
     SettingsError,
 )
-from ddx.ports import Claim, Claims, Held, Holder
+from ddx.ports import Claim, Claims, Held, Holder, Vault
 from ddx.services.feedback import give
 from ddx.services.predict import Elsewhere
 from ddx.services.records import Records
 from ddx.settings import Settings
+from ddx.wiring.vaults import vault
 
 CLAIMS = "claims.db"
 _NODE = "node"
@@ -53,9 +54,10 @@ def claims(settings: Settings, instance: str, life: str) -> Claims | None:
         return None
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     (data / "keys").mkdir(mode=0o700, exist_ok=True)
-    own = shared_secret(data / "keys" / "claims.key")
+    keys = vault(settings)
+    own = shared_secret(data / "keys" / "claims.key", keys)
     holder = Holder(node=_node(data), instance=instance, life=life)
-    before = OldClaims(data)
+    before = OldClaims(data, keys)
     if settings.claims_uri:
         return _postgres(settings, holder, own, before)
     from ddx.adapters.claims import SqliteClaims
@@ -90,7 +92,7 @@ def _postgres(
 
 
 def _node(data: Path) -> str:
-    """Return the name of a data folder, which no other one has."""
+    """Return the name of a data folder, which no other one has. It is no secret."""
     path = data / "keys" / _NODE
     return shared_secret(path).hex()[:32]
 
@@ -98,8 +100,8 @@ def _node(data: Path) -> str:
 class Siblings:
     """The other processes of this data folder; see services.predict.Neighbours."""
 
-    def __init__(self, data: Path, records: Records) -> None:
-        self._data, self._records = data, records
+    def __init__(self, data: Path, records: Records, vault: Vault | None = None) -> None:
+        self._data, self._records, self._vault = data, records, vault
 
     def alive(self, holder: Holder) -> bool:
         """Whether this very process still writes its journal. Blocks."""
@@ -136,7 +138,7 @@ class Siblings:
 
     async def _told(self, instance: str, id: PredictionId, said: Feedback) -> Sequence[Feedback]:
         if await asyncio.to_thread(writer_of, self._data, instance) is None:
-            journal = await asyncio.to_thread(SqliteJournal, self._data, instance)
+            journal = await asyncio.to_thread(SqliteJournal, self._data, instance, self._vault)
             try:
                 return await give(journal, id, said)
             finally:
@@ -166,7 +168,7 @@ def adopt(settings: Settings, instance: str) -> int:
     """
     from ddx.services.recover import close_unfinished
 
-    with closing(SqliteJournal(settings.data, instance)) as journal:
+    with closing(SqliteJournal(settings.data, instance, vault(settings))) as journal:
         return close_unfinished(journal)
 
 

@@ -28,17 +28,17 @@ from ddx.core.claims import hashed
 from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.errors import Erased, PredictionNotFound
-from ddx.ports import Claim, Event, Held
+from ddx.ports import Claim, Event, Held, Vault
 
 
 class SqliteJournalReader:
     """Reads one journal while its writer goes on. Safe to share between threads."""
 
-    def __init__(self, data: Path, instance: str) -> None:
+    def __init__(self, data: Path, instance: str, vault: Vault | None = None) -> None:
         paths = Paths(data, instance)
         self.instance = instance
         self._db = open_for_reading(paths.journal)
-        self._keys = KeyFile(paths.keys, writable=False)
+        self._keys = KeyFile(paths.keys, writable=False, vault=vault)
         self._lock = Lock()
         self.journal_id = meta(self._db, "journal_id")
         self._has_feedback = False
@@ -189,9 +189,9 @@ class OldClaims:
     Asked where nobody holds a tracker yet. For one thread.
     """
 
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._secret = shared_secret(Paths(data, "").claims_key)
+    def __init__(self, data: Path, vault: Vault | None = None) -> None:
+        self._data, self._vault = data, vault
+        self._secret = shared_secret(Paths(data, "").claims_key, vault)
         self._open: dict[str, SqliteJournalReader] = {}
 
     def __call__(self, claim: Claim) -> Held | None:
@@ -201,7 +201,7 @@ class OldClaims:
             if instance not in self._open:
                 if not Paths(self._data, instance).keys.exists():
                     continue  # it is just being made
-                self._open[instance] = SqliteJournalReader(self._data, instance)
+                self._open[instance] = SqliteJournalReader(self._data, instance, self._vault)
             held = self._open[instance].claim(tracker)
             if held is not None:
                 return Held(by=held[1], same_body=hmac.compare_digest(held[0], body))

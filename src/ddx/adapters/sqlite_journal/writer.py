@@ -42,7 +42,7 @@ from ddx.errors import (
     JournalUnavailable,
     PredictionNotFound,
 )
-from ddx.ports import Claim, Held, Kept
+from ddx.ports import Claim, Held, Kept, Vault
 
 BATCH = 512
 """Most events in one commit."""
@@ -60,27 +60,39 @@ class _Job:
 
 
 class SqliteJournal:
-    """A Journal in one SQLite file. Opening it takes the writer's lock.
+    """A Journal in one SQLite file. Opening it takes the writer's lock, and opens the keys.
 
     `vfs` names another file system layer of SQLite: the fault tests bring one that fails.
     """
 
     def __init__(
-        self, data: Path, instance: str, *, vfs: str | None = None, life: str = ""
+        self,
+        data: Path,
+        instance: str,
+        vault: Vault | None = None,
+        *,
+        vfs: str | None = None,
+        life: str = "",
     ) -> None:
         """`life` tells this process from others that wrote the journal; see writer_of."""
         paths = Paths(data, instance)
         self.instance = instance
         try:
             paths.make_folders()
-            self._lock = _lock(paths.lock, life)
-            self._db = open_for_writing(paths.journal, vfs)
-            self._keys = KeyFile(paths.keys, writable=True)
-            self._secret = shared_secret(paths.claims_key)
-            sync_folder(paths.journal.parent)
+            self._lock = take_lock(paths, life)
+            try:
+                self._keys = KeyFile(paths.keys, writable=True, vault=vault)
+                # Now, and not at the first request: a server without its keys takes none.
+                self._keys.check()
+                self._secret = shared_secret(paths.claims_key, vault)
+                self._db = open_for_writing(paths.journal, vfs)
+                sync_folder(paths.journal.parent)
+            except BaseException:
+                os.close(self._lock)
+                raise
         except OSError as error:
             raise translated(error) from error
-        self._reader = SqliteJournalReader(data, instance)
+        self._reader = SqliteJournalReader(data, instance, vault)
         self.journal_id = meta(self._db, "journal_id")
         self._seq, self._link = self._tail()
         self._next_key = self._first_free_key()
@@ -343,8 +355,12 @@ def writer_of(data: Path, instance: str) -> tuple[int, str] | None:
     return None
 
 
-def _lock(path: Path, life: str) -> int:
-    """Take the writer's lock. Raises JournalInUse, naming the holder."""
+def take_lock(paths: Paths, life: str = "") -> int:
+    """Take the right to write a journal, until the file is closed that is returned.
+
+    Raises JournalInUse, naming the holder.
+    """
+    path = paths.lock
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
