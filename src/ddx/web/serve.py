@@ -13,7 +13,7 @@ from ddx.web import tls
 from ddx.web.api import create_app
 from ddx.web.state import LAST_WORDS_S, Server
 from ddx.wiring import launch
-from ddx.wiring.callers import check_address
+from ddx.wiring.callers import check_address, issuer
 from ddx.wiring.privacy import masker
 from ddx.wiring.serving import check_programs, set_up_logs
 
@@ -29,6 +29,7 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     masker(settings)
     check_programs(settings)
     check_address(settings)
+    issuer(settings)
     tls.check(settings)
     holder = launch.port_holder(settings.host, settings.port)
     if holder is not None:
