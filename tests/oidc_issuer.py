@@ -67,7 +67,7 @@ class Issuer(ThreadingHTTPServer):
         self.ca_file = folder / "issuer-ca.pem"
         authority.cert_pem.write_to_path(self.ca_file)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(context)
+        authority.issue_cert("localhost", "issuer.test").configure_cert(context)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.url = f"https://localhost:{self.server_port}/realms/clinic"
         self.keys = [a_key("rsa-1"), a_key("ec-1", "ES256")]
@@ -76,6 +76,8 @@ class Issuer(ThreadingHTTPServer):
         self.open = threading.Event()
         """Until it is set, every answer waits."""
         self.open.set()
+        self.drips = False
+        """Sends its answers byte by byte."""
         self.away = False
         """Cuts every connection."""
         self.asked: list[str] = []
@@ -150,7 +152,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        for part in (body[at : at + 1] for at in range(len(body))) if issuer.drips else (body,):
+            time.sleep(0.02 if issuer.drips else 0)
+            self.wfile.write(part)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -248,13 +248,16 @@ def test_a_new_key_is_taken_when_the_issuer_begins_to_sign_by_it(
 
 
 def test_an_issuer_that_is_away_is_a_503_and_keys_of_ours_pass(
-    client: TestClient, issuer: Issuer, server: Server
+    client: TestClient, issuer: Issuer, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     issuer.away = True
     refused = client.get("/predictions", headers=issuer.bearer("read"))
     assert (refused.status_code, refused.json()["code"]) == (503, "issuer_unavailable")
     assert "ddx doctor --all" in refused.json()["advice"]
     assert int(refused.headers["retry-after"]) >= 1
+    assert [one.levelname for one in caplog.records if one.message == "issuer not reached"] == [
+        "WARNING"
+    ]
     assert "www-authenticate" not in refused.headers
     mine = a_second_key(server, Role.READ)
     assert client.get("/predictions", headers=mine).status_code == 200

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from ddx.core.callers import ANYONE, ApiKey, Bucket, Caller, Role, Secret, handle_of
 from ddx.errors import IssuerUnavailable, NotAllowed, NotIdentified, TooManyRequests
 from ddx.ports import Clock, Issuer, KeyShelf
 
+log = logging.getLogger("ddx")
 _LOOK_S = 1.0
 """So often the keys are looked at: a revoked one works no longer than this."""
 _TRIES_PER_MINUTE = 240.0
@@ -176,5 +178,7 @@ class Callers:
 
 async def _fetched(issuer: Issuer) -> None:
     """Fetch an issuer's keys; that it is away is said when a token is judged."""
-    with suppress(IssuerUnavailable):
+    try:
         await asyncio.to_thread(issuer.fetch)
+    except IssuerUnavailable as error:
+        log.warning("issuer not reached", extra={"event": "issuer_unavailable", "why": str(error)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from typing import Any
 
@@ -14,7 +13,6 @@ from ddx.core.claims import ClaimRules
 from ddx.errors import BadToken, IssuerUnavailable
 from ddx.ports import Clock
 
-log = logging.getLogger("ddx")
 FRESH_S, LATE_S = 300.0, 600.0
 """Older keys are fetched anew: beside the requests; then, where the issuer is not known to be
 away, before the next token is judged. So long a key works that the issuer withdrew."""
@@ -95,9 +93,6 @@ class OidcIssuer:
             self._fetched_s, self._trouble = self._clock.monotonic(), None
         except IssuerUnavailable as error:
             self._trouble = str(error)
-            log.warning(
-                "issuer not reached", extra={"event": "issuer_unavailable", "why": str(error)}
-            )
             raise
         finally:
             self._asked_s = self._clock.monotonic()
