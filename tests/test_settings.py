@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ddx.core.callers import Role
 from ddx.errors import SettingsError
 from ddx.settings import Settings, about, find_home, load
+from ddx.settings.oidc import claim_rules
 
 
 def loaded(home: Path, toml: str = "", mlflow: str | None = None, **env: str) -> Settings:
@@ -65,6 +67,8 @@ def test_a_default_is_overridden_by_the_file_and_that_by_the_environment(tmp_pat
         ("[prices.'a/b']\ninput = 1.0", {}, "needs input and output"),
         ("[prices.'a/b']\ninput = 1\noutput = 2\ncahced = 3", {}, "did you mean cached?"),
         ("[prices.'a/b']\ninput = -1\noutput = 2", {}, "from 0 on"),
+        ("oidc_audience = 'ddx'", {}, "oidc_audience needs oidc_issuer"),
+        ("oidc_running = 3", {}, "oidc_running needs oidc_issuer"),
     ],
 )
 def test_what_cannot_work_is_refused_with_advice(
@@ -94,6 +98,70 @@ def test_the_variable_of_the_master_key_may_be_named_like_a_setting(tmp_path: Pa
         assert "s3cret" not in str(found.shown())
     with pytest.raises(SettingsError, match="DDX_MASTER_KEY"):
         loaded(tmp_path, DDX_MASTER_KEY="s3cret")
+
+
+ISSUER = {
+    "DDX_OIDC_ISSUER": "https://login.example.org/realms/clinic",
+    "DDX_OIDC_AUDIENCE": "ddx",
+    "DDX_OIDC_ROLES_CLAIM": "realm_access.roles",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "advice"),
+    [
+        ({"audience": None}, "needs oidc_audience"),
+        ({"roles_claim": None}, "oidc_roles_claim or oidc_default_roles"),
+        ({"issuer": "http://login.example.org"}, "https address"),
+        ({"issuer": "http://127.0.0.1.example.org"}, "https address"),
+        ({"issuer": "file:///etc/passwd"}, "https address"),
+        ({"issuer": "login.example.org"}, "https address"),
+        ({"issuer": "https://login.example.org:port"}, "no address"),
+        ({"issuer": "https://me:pw@login.example.org"}, "without user, query or fragment"),
+        ({"issuer": "https://login.example.org/?x=1"}, "without user, query or fragment"),
+        ({"issuer": "https://a.example/.well-known/openid-configuration"}, "is the address before"),
+        ({"ca_file": "none.pem"}, "there is no file none.pem"),
+        ({"tenant": "North"}, "'North' is no tenant"),
+        ({"tenant_claim": "hd", "tenant_names": "example.org=St. Mary"}, "is no tenant"),
+        ({"tenant_names": "example.org=north"}, "needs oidc_tenant_claim"),
+        ({"tenant_claim": "hd", "tenant_names": "example.org"}, "must be pairs"),
+        ({"role_names": "Doctors="}, "must be pairs"),
+        ({"role_names": "Doctors=predcit"}, "did you mean predict?"),
+        ({"default_roles": "predict,raed"}, "did you mean read?"),
+        ({"default_roles": "predict, admin"}, "must not hold admin"),
+        ({"rate_per_minute": "-1"}, "at least 0"),
+    ],
+)
+def test_an_issuer_that_could_not_be_trusted_is_refused_with_advice(
+    tmp_path: Path, changed: dict[str, str | None], advice: str
+) -> None:
+    named = {f"DDX_OIDC_{name.upper()}": value for name, value in changed.items()}
+    env = {name: value for name, value in (ISSUER | named).items() if value is not None}
+    with pytest.raises(SettingsError, match=re.escape(advice)):
+        loaded(tmp_path, **env)
+
+
+def test_an_issuers_claims_are_read_as_the_settings_say(tmp_path: Path) -> None:
+    more = {
+        "DDX_OIDC_TENANT_CLAIM": "hd",
+        "DDX_OIDC_TENANT_NAMES": "example.org=north, example.net = south",
+        "DDX_OIDC_ROLE_NAMES": "CN=Doctors=predict, CN=Doctors=label,Ward 3=read",
+        "DDX_OIDC_DEFAULT_ROLES": "predict, read",
+    }
+    found = claim_rules(loaded(tmp_path, **ISSUER, **more))
+    assert found.tenant_names == {"example.org": "north", "example.net": "south"}
+    assert found.role_names == {
+        "CN=Doctors": {Role.PREDICT, Role.LABEL},
+        "Ward 3": {Role.READ},
+    }
+    assert found.default_roles == {Role.PREDICT, Role.READ}
+    assert found.roles_prefix == "ddx-"
+
+
+def test_an_issuer_on_this_machine_may_do_without_tls(tmp_path: Path) -> None:
+    for host in ("127.0.0.1", "localhost", "[::1]"):
+        here = ISSUER | {"DDX_OIDC_ISSUER": f"http://{host}:8080/realms/clinic"}
+        assert loaded(tmp_path, **here).oidc_issuer
 
 
 MINE = "[models.mine]\nengine = 'dspy'\nllm = 'openai/x'\n"

@@ -122,12 +122,27 @@ class NotIdentified(DdxError):
     advice = "Send the header `Authorization: Bearer KEY`; `ddx keys create` makes one."
 
 
+class BadToken(NotIdentified):
+    """The issuer's token is not good here."""
+
+    advice = "Get a new token from the issuer, with this server as its audience."
+
+
 class NotAllowed(DdxError):
     """The caller may not do this."""
 
     code = "forbidden"
     advice = (
         "Ask the server's operator for a key with the role; `ddx keys create --role` makes one."
+    )
+
+
+class ClaimMissing(NotAllowed):
+    """The issuer's token does not say what its bearer may do here."""
+
+    advice = (
+        "Let who runs the issuer put the claim into its tokens; the settings oidc_tenant_claim and"
+        " oidc_roles_claim name it."
     )
 
 
@@ -149,6 +164,13 @@ class KeysUnavailable(DdxError):
     advice = "Look at its mode and owner, or restore it from a backup; until then nobody gets in."
 
 
+class IssuerUnavailable(DdxError):
+    """The keys of the tokens' issuer cannot be had."""
+
+    code = "issuer_unavailable"
+    advice = "Retry later; an API key works meanwhile. `ddx doctor --all` says what is wrong."
+
+
 class AccessTrailUnavailable(DdxError):
     """The trail of who looked at what cannot be kept."""
 
@@ -168,8 +190,9 @@ class UnsafeAddress(DdxError):
 
     code = "unsafe_address"
     advice = (
-        "Make a key with `ddx keys create --role predict`; set tls_cert_file and tls_key_file, or"
-        " behind_proxy = true where a proxy on the way does TLS. Or listen on 127.0.0.1."
+        "Make a key with `ddx keys create --role predict`, or set oidc_issuer; set tls_cert_file"
+        " and tls_key_file, or behind_proxy = true where a proxy on the way does TLS. Or listen on"
+        " 127.0.0.1."
     )
 
 

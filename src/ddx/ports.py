@@ -60,9 +60,26 @@ class Issuer(Protocol):
     """Who vouches for callers by tokens that it signs."""
 
     def caller(self, token: str) -> Caller | None:
-        """Return who sent a token; None where it is not of its kind. Blocks.
+        """Return who sent a token; None where it is not of its kind. Asks nobody.
 
-        Raises NotIdentified where it is, and is not good.
+        Raises BadToken where it is, and is not good, ClaimMissing where it is good and does not
+        say enough, IssuerUnavailable where that cannot be told without the issuer.
+        """
+
+    def lacks(self, token: str) -> bool:
+        """Say whether the keys should be fetched before this token is judged.
+
+        Never so often that a flood of tokens becomes a flood of questions.
+        """
+
+    @property
+    def stale(self) -> bool:
+        """Whether the keys should be fetched anew, while tokens are judged by these."""
+
+    def fetch(self) -> None:
+        """Fetch the keys. Blocks, and not for long. One call at a time.
+
+        Raises IssuerUnavailable; then those that there were stay good for a while.
         """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
+from tests.oidc_issuer import an_issuer
 from tests.web.conftest import ENVIRONMENT
 from tests.wiring.test_ledger_copy import bucket  # noqa: F401  (a fixture)
 
@@ -102,6 +103,36 @@ def test_a_door_that_should_be_closed_is_tried_without_a_key(
     found = doctor(capsys)["server's door"]
     assert not found["ok"]
     assert "/predictions" in found["found"]
+
+
+def test_an_issuer_of_tokens_is_asked_for_its_keys(
+    home: Path,
+    open_door: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert home.exists()
+    assert "issuer of tokens" not in doctor(capsys)
+    with an_issuer(tmp_path_factory.mktemp("issuer")) as issuer:
+        for name, value in {
+            "ISSUER": issuer.url,
+            "CA_FILE": str(issuer.ca_file),
+            "AUDIENCE": "ddx",
+            "ROLES_CLAIM": "roles",
+        }.items():
+            monkeypatch.setenv(f"DDX_OIDC_{name}", value)
+        found = doctor(capsys)["issuer of tokens"]
+        assert (found["ok"], found["found"]) == (
+            True,
+            f"{issuer.url}: its keys were fetched, 2 of them",
+        )
+        issuer.away = True
+        found = doctor(capsys)["issuer of tokens"]
+        assert not found["ok"]
+        assert "does not answer" in found["found"]
+    monkeypatch.setenv("DDX_PORT", str(open_door))
+    assert not doctor(capsys)["server's door"]["ok"], "with an issuer it is meant to be closed"
 
 
 def test_a_clock_that_was_put_back_is_found(

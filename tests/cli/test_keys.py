@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,10 @@ def test_beyond_this_machine_it_listens_only_with_keys_and_tls(
     monkeypatch.setenv("DDX_HOST", "0.0.0.0")
     code, _, err = ddx(capsys, command)
     assert code == EXIT_CODE["unsafe_address"]
-    for word in ("API keys and TLS", "ddx keys create", "tls_cert_file", "behind_proxy"):
+    for word in (
+        "API keys (or oidc_issuer) and TLS",
+        *("ddx keys create", "tls_cert_file", "behind_proxy"),
+    ):
         assert word in err
     ddx(capsys, "keys", "create", "--role", "predict")
     code, _, err = ddx(capsys, command)
@@ -140,6 +144,32 @@ def test_beyond_this_machine_it_listens_only_with_keys_and_tls(
     assert "without TLS" in err
     monkeypatch.setenv("DDX_BEHIND_PROXY", "1")
     callers.check_address(load())
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_an_issuer_of_tokens_is_as_good_as_keys_but_no_tls(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    assert home.exists()
+    for name, value in {
+        "HOST": "0.0.0.0",
+        "OIDC_ISSUER": "https://login.example.org",
+        "OIDC_AUDIENCE": "ddx",
+        "OIDC_ROLES_CLAIM": "roles",
+    }.items():
+        monkeypatch.setenv(f"DDX_{name}", value)
+    code, _, err = ddx(capsys, command)
+    assert code == EXIT_CODE["unsafe_address"]
+    assert "on 0.0.0.0 without TLS" in err
+    monkeypatch.setenv("DDX_BEHIND_PROXY", "1")
+    callers.check_address(load())
+    monkeypatch.setitem(sys.modules, "ddx.adapters.oidc", None)
+    code, _, err = ddx(capsys, command)
+    assert code == EXIT_CODE["missing_extra"]
+    assert "ddx-server[oidc]" in err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,14 @@ class Running:
         if pair:
             found.load_cert_chain(*map(str, pair))
         return found
+
+    def probe(self, context: ssl.SSLContext) -> int:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=10, context=context
+        )
+        with closing(connection):
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status
 
     def ask(self, context: ssl.SSLContext, token: str | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPSConnection(
@@ -169,6 +178,32 @@ def test_with_client_authorities_nobody_without_their_certificate_gets_in(
         with pytest.raises(OSError):  # noqa: PT011  (which one is TLS' own matter)
             found.ask(found.trusting(), found.token)
         assert found.ask(found.trusting(home / "mine.pem"))[0] == 401, "a key is needed besides"
+        assert found.probe(found.trusting(home / "mine.pem")) == 200
+        with pytest.raises(OSError):  # noqa: PT011
+            found.probe(found.trusting())
+
+        long_ago = datetime.now(UTC) - timedelta(days=2)
+        strangers = {
+            "another authority's": trustme.CA().issue_cert("middleware"),
+            "the one that signed the server's": authority.issue_cert("middleware"),
+            "expired": clients.issue_cert("middleware", not_after=long_ago),
+        }
+        for name, other in strangers.items():
+            file = home / "other.pem"
+            other.private_key_and_cert_chain_pem.write_to_path(file)
+            shown = found.trusting(file)
+            with pytest.raises(OSError):  # noqa: PT011
+                assert found.ask(shown, found.token) is None, name
+
+        before = serial(found)
+        put(home, authority)
+        give_up = time.monotonic() + 20
+        while serial(found) == before:
+            assert time.monotonic() < give_up
+            time.sleep(0.5)
+        with pytest.raises(OSError):  # noqa: PT011  (a renewal opens it to nobody)
+            found.ask(found.trusting(), found.token)
+        assert found.ask(found.trusting(home / "mine.pem"), found.token)[0] == 200
     finally:
         found.stop()
 

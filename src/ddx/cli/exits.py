@@ -45,6 +45,7 @@ EXIT_CODE: dict[str, int] = {
     "keys_unavailable": 26,
     "unsafe_address": 27,
     "access_trail_unavailable": 28,
+    "issuer_unavailable": 29,
     "journal_unavailable": 30,
     "journal_full": 31,
     "backlog_full": 32,

@@ -11,7 +11,7 @@ from ddx.cli import exits
 from ddx.cli.overrides import with_address
 from ddx.settings import Settings, load
 from ddx.wiring import launch, vaults
-from ddx.wiring.callers import check_address, check_mlflow_address
+from ddx.wiring.callers import check_address, check_mlflow_address, issuer
 from ddx.wiring.launch import reachable
 from ddx.wiring.migrating import check_artifacts
 from ddx.wiring.privacy import masker
@@ -73,6 +73,7 @@ def command(
     what = "MLflow, the server" if launch.starts_mlflow(settings) else "the server"
     check_address(settings)
     check_mlflow_address(settings)
+    issuer(settings)
     check_artifacts(settings)
     vaults.check(settings)
     masker(settings)  # a server that cannot mask would end, and be started again and again

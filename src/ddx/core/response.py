@@ -31,6 +31,7 @@ STATUS: dict[str, int] = {
     "forbidden": 403,
     "rate_limited": 429,
     "keys_unavailable": 503,
+    "issuer_unavailable": 503,
     "access_trail_unavailable": 503,
     "unknown_model": 400,
     "unknown_prompt": 400,

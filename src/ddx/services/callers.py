@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from ddx.core.callers import ANYONE, ApiKey, Bucket, Caller, Role, Secret, handle_of
-from ddx.errors import NotAllowed, NotIdentified, TooManyRequests
+from ddx.errors import IssuerUnavailable, NotAllowed, NotIdentified, TooManyRequests
 from ddx.ports import Clock, Counts, Issuer, KeyShelf
 
+log = logging.getLogger("ddx")
 _LOOK_S = 1.0
 """So often the keys are looked at: a revoked one works no longer than this."""
 _TRIES_PER_MINUTE = 240.0
@@ -75,6 +77,7 @@ class Callers:
         self._known: dict[bytes, tuple[str, str]] = {}
         self._pepper = os.urandom(32)
         self._trying = asyncio.Semaphore(2)
+        self._fetch: asyncio.Task[None] | None = None
         self._tries = Bucket(left=_TRIES_PER_MINUTE, at_s=clock.monotonic())
         self._counts = counts or OwnCounts()
 
@@ -89,19 +92,21 @@ class Callers:
         return self._was_closed
 
     async def identify(self, token: str | None) -> Caller:
-        """Return who sends a token. Raises NotIdentified, TooManyRequests, KeysUnavailable."""
+        """Return who sends a token.
+
+        Raises NotIdentified, TooManyRequests, KeysUnavailable; of an issuer's token also
+        ClaimMissing, IssuerUnavailable.
+        """
         if not self.closed:
             return ANYONE
         if token is None:
             raise NotIdentified
         if handle_of(token) is not None:
             return await self._by_key(token)
-        if self._issuer is not None:
-            # It may ask the issuer for its keys.
-            found = await asyncio.to_thread(self._issuer.caller, token)
-            if found is not None:
-                return found
-        raise NotIdentified(_UNKNOWN)
+        found = await self._by_issuer(self._issuer, token) if self._issuer else None
+        if found is None:
+            raise NotIdentified(_UNKNOWN)
+        return found
 
     @contextmanager
     def inside(self, caller: Caller, needed: Collection[Role]) -> Iterator[None]:
@@ -133,6 +138,21 @@ class Callers:
             raise TooManyRequests(
                 f"This caller may send {rate:g} requests a minute.", retry_after_s=wait_s
             )
+
+    # --- an issuer's tokens -------------------------------------------------------------
+
+    async def _by_issuer(self, issuer: Issuer, token: str) -> Caller | None:
+        if issuer.lacks(token):
+            # However many wait, one thread asks, and it goes on when one of them leaves.
+            await asyncio.shield(self._fetching(issuer))
+        elif issuer.stale:
+            self._fetching(issuer)
+        return issuer.caller(token)
+
+    def _fetching(self, issuer: Issuer) -> asyncio.Task[None]:
+        if self._fetch is None or self._fetch.done():
+            self._fetch = asyncio.create_task(_fetched(issuer))
+        return self._fetch
 
     # --- keys ---------------------------------------------------------------------------
 
@@ -182,3 +202,11 @@ class Callers:
             self._keys = {key.handle: key for key in self._shelf.read()}
             self._stamp = stamp
         self._looked_s = now_s
+
+
+async def _fetched(issuer: Issuer) -> None:
+    """Fetch an issuer's keys; that it is away is said when a token is judged."""
+    try:
+        await asyncio.to_thread(issuer.fetch)
+    except IssuerUnavailable as error:
+        log.warning("issuer not reached", extra={"event": "issuer_unavailable", "why": str(error)})

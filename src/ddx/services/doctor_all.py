@@ -47,6 +47,16 @@ def doors(name: str, answers: Mapping[str, int | None], *, closed: bool) -> Chec
     )
 
 
+def issuer(where: str, keys: int, trouble: str | None) -> Check:
+    """Judge whether the issuer's keys can be fetched."""
+    return Check(
+        name="issuer of tokens",
+        ok=trouble is None,
+        found=f"{where}: {trouble or f'its keys were fetched, {keys} of them'}",
+        advice="Check oidc_issuer, oidc_ca_file and the way there: docs/doors.md. API keys work.",
+    )
+
+
 def artifacts(where: str, trouble: str | None) -> Check:
     """Judge the artifact store, by a small file that was written, read and removed."""
     return Check(

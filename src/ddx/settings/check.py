@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ddx.errors import SettingsError
+from ddx.settings import oidc
 from ddx.settings.places import check_address
 from ddx.settings.words import nearest
 
@@ -47,6 +48,7 @@ def check(settings: Settings) -> None:
     _check_master_key(settings)
     _check_tracing(settings)
     _check_tls(settings)
+    oidc.check(settings)
     if settings.tracking_uri:
         check_address(settings.tracking_uri, "tracking_uri")
     if not settings.instance.replace("-", "").replace("_", "").isalnum():

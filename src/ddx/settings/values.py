@@ -39,6 +39,32 @@ class Settings:
     tls_client_ca_file: str = _setting(
         "", "authorities of clients' certificates, PEM: only who shows one of theirs gets in"
     )
+    oidc_issuer: str = _setting(
+        "", "issuer whose tokens callers may send beside API keys, as https://login.example.org"
+    )
+    oidc_audience: str = _setting("", "what the claim aud of such a token must name")
+    oidc_ca_file: str = _setting(
+        "", "authorities that are trusted for the issuer instead of the system's, PEM"
+    )
+    oidc_tenant: str = _setting("main", "tenant of a token, where no claim says it")
+    oidc_tenant_claim: str = _setting("", "claim that says the tenant, with dots: ddx.tenant")
+    oidc_tenant_names: str = _setting(
+        "", "tenants by what that claim says, as example.org=north, example.net=south"
+    )
+    oidc_roles_claim: str = _setting("", "claim that names roles, with dots: realm_access.roles")
+    oidc_roles_prefix: str = _setting("ddx-", "what stands before a role's name in that claim")
+    oidc_role_names: str = _setting(
+        "", "further names in that claim and their roles, as Doctors=predict, Doctors=label"
+    )
+    oidc_default_roles: str = _setting(
+        "", "roles of a token that names none, with commas between; empty: it is refused"
+    )
+    oidc_rate_per_minute: float = _setting(
+        0.0, "requests a minute of each caller by token; 0: any number", least=0
+    )
+    oidc_running: int = _setting(
+        0, "requests that each caller by token has under way; 0: any number", least=0
+    )
     behind_proxy: bool = _setting(
         False, "a proxy in front does TLS, so this server may listen beyond this machine without"
     )

@@ -6,7 +6,7 @@ from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web import tls
 from ddx.wiring import launch, vaults
-from ddx.wiring.callers import check_address
+from ddx.wiring.callers import check_address, issuer
 from ddx.wiring.privacy import masker
 from ddx.wiring.serving import check_programs, set_up_logs
 
@@ -21,6 +21,7 @@ def check(settings: Settings) -> None:
     masker(settings)
     check_programs(settings)
     check_address(settings)
+    issuer(settings)
     tls.check(settings)
     vaults.check(settings)
     holder = launch.port_holder(settings.host, settings.port)

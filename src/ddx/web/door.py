@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ddx.core.callers import ANYONE, Caller, Role
-from ddx.errors import DdxError, NotAllowed, NotIdentified
+from ddx.errors import BadToken, DdxError, NotAllowed, NotIdentified
 from ddx.services.callers import Callers
 from ddx.web import problems
 from ddx.web.metrics import Metrics
@@ -99,10 +99,8 @@ class Door:
 
     async def _let_in(self, request: Request, inside: ExitStack) -> Caller:
         callers = self._callers()
-        token, by_browser = _token(request)
-        caller = await callers.identify(token)
-        if by_browser:
-            _check_site(request)
+        caller = await callers.identify(_token(request))
+        _check_site(request)
         inside.enter_context(
             callers.inside(caller, roles_for(request.method, request.scope["path"]))
         )
@@ -118,28 +116,31 @@ class Door:
         if isinstance(error, NotIdentified):
             # A browser asks for a name and a password: the key is the password.
             way = 'Basic realm="ddx", charset="UTF-8"' if person else 'Bearer realm="ddx"'
-            found.headers["WWW-Authenticate"] = way
+            bad = isinstance(error, BadToken) and not person  # RFC 6750, 3.1
+            found.headers["WWW-Authenticate"] = way + (', error="invalid_token"' if bad else "")
         return found
 
 
-def _token(request: Request) -> tuple[str | None, bool]:
-    """Return the token of a request, and whether a browser adds it by itself."""
+def _token(request: Request) -> str | None:
+    """Return the token of a request."""
     way, _, rest = request.headers.get("authorization", "").strip().partition(" ")
     match way.lower():
         case "bearer":
-            return rest.strip() or None, False
+            return rest.strip() or None
         case "basic":
             try:
                 pair = base64.b64decode(rest.strip(), validate=True).decode("utf-8", "replace")
             except binascii.Error:
-                return None, True
-            return pair.partition(":")[2] or None, True
+                return None
+            return pair.partition(":")[2] or None
         case _:
-            return request.headers.get("x-api-key") or None, False
+            return request.headers.get("x-api-key") or None
 
 
 def _check_site(request: Request) -> None:
-    """Refuse what another site makes a browser send, with the password that it remembers."""
+    """Refuse what another site makes a browser send: it adds the password that it remembers, or a
+    proxy on the way adds a token for the cookie that it sends.
+    """
     site = request.headers.get("sec-fetch-site", "none")
     if request.method not in _SAFE and site not in _OWN_SITE:
         raise NotAllowed("This request was sent by another site.")

@@ -16,7 +16,7 @@ from ddx.web.schema import TRACKER_LIMIT, BatchBody, PredictBody
 _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "Unknown model or prompt index",
-    401: "Who asks is not known: send a key",
+    401: "Who asks is not known: send a key, or an issuer's token",
     403: "The key has not the role for this",
     404: "There is none of this id",
     408: "The body did not arrive in time",

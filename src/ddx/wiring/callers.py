@@ -6,19 +6,27 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ddx.adapters import api_keys
 from ddx.adapters.api_keys import ApiKeyFile
 from ddx.adapters.system import SystemClock
 from ddx.core.callers import ApiKey, Role
-from ddx.errors import SettingsError, UnknownKey, UnsafeAddress
+from ddx.errors import MissingExtra, SettingsError, UnknownKey, UnsafeAddress
 from ddx.ports import Counts
 from ddx.services.callers import Callers
 from ddx.settings import Settings
+from ddx.settings.oidc import claim_rules
+
+if TYPE_CHECKING:
+    from ddx.adapters.oidc import OidcIssuer
 
 
 def callers(settings: Settings, *, shared: bool = False) -> Callers:
-    """Return what knows who may come in. `shared`: other processes let the same callers in."""
+    """Return what knows who may come in. `shared`: other processes let the same callers in.
+
+    Raises MissingExtra, SettingsError.
+    """
     counts: Counts | None = None
     if shared:
         from ddx.adapters.shared_limits import SharedLimits
@@ -32,19 +40,45 @@ def callers(settings: Settings, *, shared: bool = False) -> Callers:
         clock=SystemClock(),
         required=settings.require_api_keys,
         counts=counts,
+        issuer=issuer(settings),
     )
 
 
+def issuer(settings: Settings) -> OidcIssuer | None:
+    """Return who vouches for callers by tokens, None where nobody does. Nothing is asked yet.
+
+    Raises MissingExtra, SettingsError.
+    """
+    if not settings.oidc_issuer:
+        return None
+    try:
+        from ddx.adapters.oidc import OidcIssuer, trusting
+    except ModuleNotFoundError as error:
+        raise MissingExtra("Tokens need PyJWT: pip install 'ddx-server[oidc]'") from error
+    return OidcIssuer(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        rules=claim_rules(settings),
+        context=trusting(settings.home / settings.oidc_ca_file if settings.oidc_ca_file else None),
+        clock=SystemClock(),
+    )
+
+
+def means_to_be_closed(settings: Settings) -> bool:
+    """Say whether callers must say who they are. Raises KeysUnavailable."""
+    return settings.require_api_keys or bool(settings.oidc_issuer) or any_key(settings)
+
+
 def check_address(settings: Settings) -> None:
-    """Refuse to be reached from other machines without keys and TLS.
+    """Refuse to be reached from other machines without keys, or an issuer of tokens, and TLS.
 
     Raises UnsafeAddress, saying what is missing, and KeysUnavailable.
     """
     if is_loopback(settings.host):
         return
     missing = []
-    if not settings.require_api_keys and not ApiKeyFile(settings.data).read():
-        missing.append("API keys")
+    if not means_to_be_closed(settings):
+        missing.append("API keys (or oidc_issuer)")
     if not (settings.tls_cert_file or settings.behind_proxy):
         missing.append("TLS")
     if missing:

@@ -13,6 +13,7 @@ from ddx.adapters import certificates, http_probe, last_good
 from ddx.adapters.mlflow_runs import probing
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.adapters.system import SystemClock
+from ddx.errors import IssuerUnavailable
 from ddx.ports import Check
 from ddx.services import doctor_all
 from ddx.settings import Settings, mask_uri
@@ -30,6 +31,8 @@ def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
         "write-ahead logs": partial(_logs, settings),
         "server's door": partial(_server_door, settings),
     }
+    if settings.oidc_issuer:
+        found["issuer of tokens"] = partial(_issuer, settings)
     if settings.tls_cert_file:
         found["certificate"] = partial(_certificate, settings)
     if launch.starts_mlflow(settings):
@@ -65,11 +68,22 @@ def _certificate(settings: Settings) -> Check:
 
 
 def _server_door(settings: Settings) -> Check:
-    closed = settings.require_api_keys or callers.any_key(settings)
+    closed = callers.means_to_be_closed(settings)
     tls = bool(settings.tls_cert_file)
     ask = partial(http_probe.status, settings.host, settings.port, tls=tls)
     answers = {path: ask(path) for path in ("/predictions", "/dashboard", "/audit", "/mlflow/")}
     return doctor_all.doors("server's door", answers, closed=closed)
+
+
+def _issuer(settings: Settings) -> Check:
+    issuer = callers.issuer(settings)
+    if issuer is None:
+        raise ValueError("only asked where there is one")
+    try:
+        issuer.fetch()
+    except IssuerUnavailable as error:
+        return doctor_all.issuer(settings.oidc_issuer, 0, str(error))
+    return doctor_all.issuer(settings.oidc_issuer, issuer.published, None)
 
 
 def _mlflow_door(settings: Settings) -> Check:
