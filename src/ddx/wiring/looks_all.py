@@ -17,7 +17,7 @@ from ddx.ports import Check
 from ddx.services import doctor_all
 from ddx.settings import Settings, mask_uri
 from ddx.settings.stores import check_installed
-from ddx.wiring import callers, launch
+from ddx.wiring import callers, launch, mlflow_place
 
 
 def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
@@ -31,7 +31,10 @@ def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
         "server's door": partial(_server_door, settings),
     }
     if settings.tls_cert_file:
-        found["certificate"] = partial(_certificate, settings)
+        found["certificate"] = partial(_certificate, settings, settings.tls_cert_file)
+    if settings.mlflow_tls_cert_file and launch.starts_mlflow(settings):
+        file = settings.mlflow_tls_cert_file
+        found["MLflow's certificate"] = partial(_certificate, settings, file)
     if launch.starts_mlflow(settings):
         found["MLflow's door"] = partial(_mlflow_door, settings)
         found["artifact store"] = partial(_artifacts, settings)
@@ -58,9 +61,9 @@ def _logs(settings: Settings) -> Check:
     return doctor_all.logs({file.name: file.stat().st_size for file in found})
 
 
-def _certificate(settings: Settings) -> Check:
-    ends = certificates.ends_at(settings.home / settings.tls_cert_file)
-    return doctor_all.certificate(settings.tls_cert_file, ends, SystemClock().now())
+def _certificate(settings: Settings, file: str) -> Check:
+    ends = certificates.ends_at(settings.home / file)
+    return doctor_all.certificate(file, ends, SystemClock().now())
 
 
 def _server_door(settings: Settings) -> Check:
@@ -72,8 +75,10 @@ def _server_door(settings: Settings) -> Check:
 
 
 def _mlflow_door(settings: Settings) -> Check:
-    ask = partial(http_probe.status, settings.mlflow_host, settings.mlflow_port)
-    answers = {path: ask(path) for path in ("/", "/ajax-api/2.0/mlflow/experiments/get?x=1")}
+    answers = {
+        path: mlflow_place.status(settings, path)
+        for path in ("/", "/ajax-api/2.0/mlflow/experiments/get?x=1")
+    }
     return doctor_all.doors("MLflow's door", answers, closed=settings.mlflow_secure)
 
 
