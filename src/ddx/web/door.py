@@ -41,6 +41,7 @@ _ROLES: tuple[tuple[str, re.Pattern[str], frozenset[Role]], ...] = (
     ("GET", re.compile(r"/audit"), frozenset({Role.AUDIT})),
     ("GET", re.compile(r"/metrics"), frozenset({Role.MONITOR})),
     # For whom of these, and what, web.mlflow says.
+    ("GET", re.compile(r"/dashboard/requests/[^/]+/mlflow"), _SEE),
     ("GET", re.compile(r"/mlflow(/.*)?"), _SEE),
     ("POST", re.compile(r"/mlflow/.*"), _SEE),
 )

@@ -31,10 +31,9 @@ def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
         "server's door": partial(_server_door, settings),
     }
     if settings.tls_cert_file:
-        found["certificate"] = partial(_certificate, settings, settings.tls_cert_file)
+        found["certificate"] = partial(_certificate, settings)
     if settings.mlflow_tls_cert_file and launch.starts_mlflow(settings):
-        file = settings.mlflow_tls_cert_file
-        found["MLflow's certificate"] = partial(_certificate, settings, file)
+        found["MLflow's certificate"] = partial(_mlflow_certificate, settings)
     if launch.starts_mlflow(settings):
         found["MLflow's door"] = partial(_mlflow_door, settings)
         found["artifact store"] = partial(_artifacts, settings)
@@ -61,9 +60,20 @@ def _logs(settings: Settings) -> Check:
     return doctor_all.logs({file.name: file.stat().st_size for file in found})
 
 
-def _certificate(settings: Settings, file: str) -> Check:
-    ends = certificates.ends_at(settings.home / file)
-    return doctor_all.certificate(file, ends, SystemClock().now())
+def _certificate(settings: Settings) -> Check:
+    ends = certificates.ends_at(settings.home / settings.tls_cert_file)
+    return doctor_all.certificate("certificate", settings.tls_cert_file, ends, SystemClock().now())
+
+
+def _mlflow_certificate(settings: Settings) -> Check:
+    file = settings.mlflow_tls_cert_file
+    return doctor_all.certificate(
+        "MLflow's certificate",
+        file,
+        certificates.ends_at(settings.home / file),
+        SystemClock().now(),
+        doctor_all.AT_START,
+    )
 
 
 def _server_door(settings: Settings) -> Check:
