@@ -295,6 +295,13 @@ def test_every_setting_says_what_it_is() -> None:
         ("data_dir = '.'", "folder of its own"),
         ("tracking_uri = 'nonsense'", "tracking_uri must be MLflow's address"),
         ("tracking_uri = 'http://'", "tracking_uri must be MLflow's address"),
+        ("mlflow_tls_cert_file = 'ddx.toml'", "mlflow_tls_key_file go together"),
+        ("mlflow_tls_ca_file = 'ddx.toml'", "mlflow_tls_ca_file needs mlflow_tls_cert_file"),
+        (
+            "mlflow_tls_cert_file = 'ddx.toml'\nmlflow_tls_key_file = 'none.pem'",
+            "mlflow_tls_key_file: there is no file none.pem",
+        ),
+        ("mlflow_public_url = 'mlflow.example.org'", "mlflow_public_url must be an address"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_with_its_name(
@@ -351,3 +358,25 @@ def test_a_hybrids_table_says_only_what_differs_from_its_llm(tmp_path: Path) -> 
     llm, hybrid = (settings.models[f"gemini-2.0-flash{end}"] for end in ("", "+knowledge"))
     assert (hybrid.llm, hybrid.knowledge, hybrid.temperature) == (llm.llm, True, 0.1)
     assert not llm.knowledge
+
+
+@pytest.mark.parametrize(
+    ("toml", "uri"),
+    [
+        ("", "http://127.0.0.1:5000"),
+        ("mlflow_host = '0.0.0.0'", "http://127.0.0.1:5000"),
+        ("mlflow_host = '::1'", "http://[::1]:5000"),
+        ("mlflow_public_url = 'https://mlflow.example.org'", "http://127.0.0.1:5000"),
+        ("{tls}", "https://127.0.0.1:5000"),
+        ("mlflow_host = 'mlflow.lan'\n{tls}", "https://mlflow.lan:5000"),
+        (
+            "mlflow_public_url = 'https://mlflow.example.org'\n{tls}",
+            "https://mlflow.example.org:5000",
+        ),
+    ],
+)
+def test_mlflow_is_reached_under_a_name_that_its_certificate_has(
+    tmp_path: Path, toml: str, uri: str
+) -> None:
+    tls = "mlflow_tls_cert_file = 'ddx.toml'\nmlflow_tls_key_file = 'ddx.toml'"
+    assert loaded(tmp_path, toml.format(tls=tls)).mlflow_uri == uri

@@ -219,7 +219,6 @@ def test_each_role_opens_what_it_names_and_nothing_else(client: TestClient, key:
         ("GET", "/", None, {Role.PREDICT}),
         ("GET", "/dashboard", None, {Role.READ, Role.AUDIT}),
         ("GET", f"/dashboard/requests/{id}", None, {Role.READ, Role.AUDIT}),
-        ("GET", f"/dashboard/requests/{id}/mlflow", None, set()),
         ("GET", "/metrics", None, {Role.MONITOR}),
         ("GET", "/nothing/here", None, set()),
     ]
@@ -231,6 +230,22 @@ def test_each_role_opens_what_it_names_and_nothing_else(client: TestClient, key:
             else:
                 assert answer.status_code == 403, (path, role)
                 assert answer.json()["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_mlflows_pages_are_an_admins_where_mlflow_has_no_login(
+    client: TestClient, key: Make, role: Role
+) -> None:
+    asked = client.post("/predict/v1", json=CASE, headers=key(Role.ADMIN))
+    id, mine = asked.json()["prediction_id"], key(role)
+    paths = ("/mlflow/", f"/dashboard/requests/{id}/mlflow")
+    for path in paths:
+        answer = client.get(path, headers=mine)
+        assert (answer.status_code == 403) is (role is not Role.ADMIN), path
+        assert ("ddx up --secure" in answer.text) is (role in {Role.READ, Role.AUDIT})
+    for method in ("PUT", "PATCH", "DELETE"):
+        refused = client.request(method, "/mlflow/x", headers=mine).status_code == 403
+        assert refused is (role is not Role.ADMIN)
 
 
 def test_every_documented_operation_has_a_role_of_its_own(client: TestClient) -> None:

@@ -43,7 +43,8 @@ def mlflow_answers(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
     """MLflow's page answers from the look after `after` on."""
     looks: list[str] = []
 
-    def missing(host: str, port: int, path: str) -> str | None:
+    def missing(host: str, port: int, path: str, *, tls: bool) -> str | None:
+        assert not tls
         looks.append(path)
         return None if len(looks) > after else "it does not answer"
 

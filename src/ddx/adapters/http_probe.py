@@ -20,6 +20,11 @@ def reachable(host: str) -> str:
     return _EVERYWHERE.get(host, host)
 
 
+def is_everywhere(host: str) -> bool:
+    """Whether who listens on a host does so on all addresses of the machine."""
+    return host in _EVERYWHERE
+
+
 def listens(url: str) -> bool:
     """Whether something takes connections at an address; nothing is sent."""
     parts = urlsplit(url)

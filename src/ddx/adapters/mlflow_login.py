@@ -1,8 +1,9 @@
 """MLflow's own login: what its basic-auth app is started with, and what we say to it.
 
-A folder, private, with the password that is made at the first start, the secret of its forms, its
-settings and its database of users. Nobody but the one user made here may see anything until MLflow
-is told otherwise.
+A folder, private, with the passwords that are made at the first start, the secret of its forms,
+its settings and its database of users. Nobody but the users made here may see anything until
+MLflow is told otherwise: USER, who may do all, and READER, who may look at our experiment
+(mlflow_runs.reader).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from ddx.errors import MissingExtra
 
-USER = "ddx"
-_PASSWORD, _SECRET, _INI, _USERS = "password", "secret", "auth.ini", "users.db"
+USER, READER = "ddx", "ddx-reader"
+_FILES = {USER: "password", READER: "reader-password"}
+_SECRET, _INI, _USERS = "secret", "auth.ini", "users.db"
 _SETTINGS = """[mlflow]
 default_permission = NO_PERMISSIONS
 database_uri = sqlite:///{users}
@@ -33,7 +35,8 @@ def environment(folder: Path) -> dict[str, str]:
     if find_spec("flask_wtf") is None:
         raise MissingExtra("MLflow's login needs Flask-WTF: pip install 'ddx-server[secure]'")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    password, secret = _made(folder / _PASSWORD), _made(folder / _SECRET)
+    password, secret = _made(folder / _FILES[USER]), _made(folder / _SECRET)
+    _made(folder / _FILES[READER])
     ini = folder / _INI
     _write(ini, _SETTINGS.format(users=folder / _USERS, user=USER))
     return {
@@ -41,13 +44,15 @@ def environment(folder: Path) -> dict[str, str]:
         "MLFLOW_AUTH_ADMIN_USERNAME": USER,
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secret,
+        # What MLflow forgot to guard is refused, but to USER.
+        "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
     }
 
 
-def password(folder: Path) -> str | None:
-    """Return the password of USER, None where MLflow was never started with a login."""
+def password(folder: Path, user: str = USER) -> str | None:
+    """Return a user's password, None where MLflow was never started with a login."""
     try:
-        return (folder / _PASSWORD).read_text(encoding="ascii").strip()
+        return (folder / _FILES[user]).read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return None
 

@@ -9,9 +9,13 @@ time to be ready, half the memory, and one process to watch and to kill.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 QUIET = {
     # Offline, litellm's fetch of its price map at import can hang for ever.
@@ -25,13 +29,25 @@ QUIET = {
 """For every process that we start. ddx_environment.pth sets some for the user's own."""
 
 
-def command(*, host: str, port: int, login: bool = False) -> list[str]:
-    """Return the command line of MLflow; the stores are in the environment, with passwords."""
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+def command(
+    *, host: str, port: int, login: bool = False, tls: tuple[Path, Path] | None = None
+) -> list[str]:
+    """Return the command line of MLflow; the stores are in the environment, with passwords.
+
+    `tls`: the files of its certificate and of the certificate's key.
+    """
+    opts = ["--no-access-log"]
+    if tls is not None:
+        opts += ["--ssl-certfile", str(tls[0]), "--ssl-keyfile", str(tls[1])]
     # One worker: with several and no uvloop, each call waits 43 ms for an acknowledgement.
     return [
         *(sys.executable, "-P", "-m", __name__),
         *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--no-serve-artifacts", "--uvicorn-opts", "--no-access-log"),
+        *("--no-serve-artifacts", "--uvicorn-opts", shlex.join(opts)),
         *(("--app-name", "basic-auth") if login else ()),
     ]
 
@@ -51,6 +67,41 @@ def environment(
     return {**kept, **QUIET, **stores}
 
 
+def door(port: int, host: str = "", urls: Sequence[str] = ()) -> dict[str, str]:
+    """Return what tells MLflow the names under which it may be asked: on this machine, as `host`
+    where it listens there alone, and as `urls` say. No page of another site may have it change
+    anything, or show it in a frame.
+
+    Each value is said, also where it is MLflow's default: the user's environment must not open
+    what is closed here. MLflow's own list of hosts has patterns for private networks, as `10.*`,
+    which fit `10.evil.example` too.
+
+    >>> door(5000)["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    '127.0.0.1:5000,localhost:5000,[::1]:5000'
+    >>> door(5000, urls=["https://Mlflow.example"])["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    '127.0.0.1:5000,localhost:5000,[::1]:5000,mlflow.example,mlflow.example:443'
+    """
+    named = (f"[{host}]" if ":" in host else host.lower(),) if host else ()
+    # A program leaves the port out where it is the scheme's own; a proxy may put it in.
+    own = [f"{name}:{port}" for name in (*_LOOPBACK, *named)]
+    hosts = dict.fromkeys([*own, *(name for url in urls for name in _names(url))])
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "",
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": "SAMEORIGIN",
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
+    }
+
+
+def _names(url: str) -> list[str]:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    default = _DEFAULT_PORT[parts.scheme]
+    port = parts.port or default
+    return [*([host] if port == default else []), f"{host}:{port}"]
+
+
 def main() -> None:
     """Run `mlflow` with the arguments that follow the word, in this process alone."""
     import mlflow.server
@@ -67,8 +118,19 @@ def _run_here(command: Sequence[str], *, extra_env: Mapping[str, str], **_: obje
     import uvicorn
 
     os.environ.update(extra_env)
+    _without_assistant()
     uvicorn.main(list(command[3:]))
     sys.exit()
+
+
+def _without_assistant() -> None:
+    """Take out the routes by which MLflow's pages let a coding agent run on this machine. They
+    are open to whoever asks from it, and nothing switches them off.
+    """
+    with suppress(ImportError):
+        from mlflow.server.assistant.api import assistant_router
+
+        assistant_router.routes.clear()
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddx.errors import MissingExtra, TrackerUnavailable
@@ -37,8 +39,10 @@ class Passed:
 class ReverseProxy:
     """One other server. Belongs to one event loop; nothing else is ever asked."""
 
-    def __init__(self, url: str, user: str | None = None, password: str | None = None) -> None:
-        """Connect to nothing yet. Raises MissingExtra."""
+    def __init__(
+        self, url: str, user: str | None = None, password: str | None = None, ca: str | None = None
+    ) -> None:
+        """Connect to nothing yet; `ca` is a file or folder of authorities. Raises MissingExtra."""
         try:
             import httpx
         except ModuleNotFoundError as error:
@@ -49,7 +53,10 @@ class ReverseProxy:
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._headers["authorization"] = f"Basic {pair}"
         # No proxy and no netrc of the environment: the address is the only one.
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
+        trusted = _trusted(ca) if ca else True
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=_TIMEOUT_S, trust_env=False, verify=trusted
+        )
 
     async def passed(
         self,
@@ -82,6 +89,13 @@ class ReverseProxy:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
+
+
+def _trusted(ca: str) -> ssl.SSLContext:
+    """Return what trusts these authorities alone."""
+    if Path(ca).is_dir():
+        return ssl.create_default_context(capath=ca)
+    return ssl.create_default_context(cafile=ca)
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

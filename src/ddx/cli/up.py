@@ -94,13 +94,10 @@ def _say(line: str) -> None:
 
 def _welcome(settings: Settings, took_s: float) -> None:
     server = settings.server_url.replace(settings.host, reachable(settings.host))
-    mlflow = settings.tracking_uri or (
-        f"http://{reachable(settings.mlflow_host)}:{settings.mlflow_port}"
-    )
     click.echo(
         f"\nReady after {took_s:.0f} s. Ctrl-C stops everything.\n\n"
         f"  DDx     {server}\n"
-        f"  MLflow  {mlflow}\n\n"
+        f"  MLflow  {settings.mlflow_uri}\n\n"
         f"Try it:\n\n"
         f"  curl -s {server}/predict/v1 -H 'Content-Type: application/json' \\\n"
         f'    -d \'{{"case": "{_CASE}"}}\'\n'

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
-from ddx.core.callers import ANYONE, ApiKey, Bucket, Caller, Role, Secret, handle_of
+from ddx.core.callers import ANYONE, ApiKey, Bucket, Caller, Role, Secret, handle_of, tenant_of
 from ddx.errors import IssuerUnavailable, NotAllowed, NotIdentified, TooManyRequests
 from ddx.ports import Clock, Counts, Issuer, KeyShelf
 
@@ -90,6 +90,15 @@ class Callers:
         wanted = self._required or self._issuer is not None or bool(self._keys)
         self._was_closed = self._was_closed or wanted
         return self._was_closed
+
+    @property
+    def only_tenant(self) -> str | None:
+        """The tenant of all keys ever made; None where there are several, or none, or an issuer
+        vouches for callers, whose tenants nobody here can count. Raises KeysUnavailable.
+        """
+        self._look(now=True)
+        found = {tenant_of(key.id) for key in self._keys.values()}
+        return found.pop() if len(found) == 1 and self._issuer is None else None
 
     async def identify(self, token: str | None) -> Caller:
         """Return who sends a token.

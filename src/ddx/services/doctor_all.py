@@ -16,14 +16,20 @@ WAL_BYTES = 256 * 2**20
 _CLOCK = timedelta(seconds=2)
 
 
-def certificate(where: str, ends_at: datetime, now: datetime) -> Check:
-    """Judge the server's certificate."""
+AT_ONCE = "Renew it: the server reads the files again within ten seconds, by itself."
+AT_START = "Renew it, then start `ddx up` again: MLflow reads it only at its start."
+
+
+def certificate(
+    name: str, where: str, ends_at: datetime, now: datetime, advice: str = AT_ONCE
+) -> Check:
+    """Judge a certificate."""
     left = ends_at - now
     return Check(
-        name="certificate",
+        name=name,
         ok=left > RENEW,
         found=f"{where} ends {ends_at:%Y-%m-%d}, in {left.days} days",
-        advice="Renew it: the server reads the files again within ten seconds, by itself.",
+        advice=advice,
         detail={"days_left": left.days},
     )
 

@@ -90,14 +90,25 @@ def _check_tracing(settings: Settings) -> None:
 
 
 def _check_tls(settings: Settings) -> None:
-    if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
-        raise SettingsError("tls_cert_file and tls_key_file go together: set both, or neither")
-    if settings.tls_client_ca_file and not settings.tls_cert_file:
-        raise SettingsError("tls_client_ca_file needs tls_cert_file and tls_key_file")
-    for name in ("tls_cert_file", "tls_key_file", "tls_client_ca_file"):
-        named = getattr(settings, name)
-        if named and not (settings.home / named).is_file():
-            raise SettingsError(f"{name}: there is no file {named}")
+    for whose, ca in (("tls", "tls_client_ca_file"), ("mlflow_tls", "mlflow_tls_ca_file")):
+        cert, key = f"{whose}_cert_file", f"{whose}_key_file"
+        named = {name: getattr(settings, name) for name in (cert, key, ca)}
+        if bool(named[cert]) != bool(named[key]):
+            raise SettingsError(f"{cert} and {key} go together: set both, or neither")
+        if named[ca] and not named[cert]:
+            raise SettingsError(f"{ca} needs {cert} and {key}")
+        for name, file in named.items():
+            if file and not (settings.home / file).is_file():
+                raise SettingsError(f"{name}: there is no file {file}")
+    _check_mlflow_url(settings.mlflow_public_url)
+
+
+def _check_mlflow_url(url: str) -> None:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in _HTTP or not parts.hostname):
+        raise SettingsError(
+            "mlflow_public_url must be an address such as https://mlflow.example.org"
+        )
 
 
 def _check_claims(settings: Settings) -> None:

@@ -30,6 +30,15 @@ def mask_uri(uri: str) -> str:
     return _SECRET.sub(rf"\g<1>{MASK}", f"{scheme}{separator}{place}{mark}{query}")
 
 
+def bracketed(host: str) -> str:
+    """Return a host as it stands in an address.
+
+    >>> bracketed("::1"), bracketed("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    return f"[{host}]" if ":" in host else host
+
+
 def read_mlflow_config(path: Path) -> dict[str, str]:
     """Run the tracking server's settings file; return what it sets. Raises SettingsError."""
     try:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from ddx.adapters.http_probe import reachable
 from ddx.core.prices import Price
 from ddx.core.registry import Model, PromptConfig
 from ddx.settings.keys import api_key
-from ddx.settings.places import mask_uri
+from ddx.settings.places import bracketed, mask_uri
 
 
 def _setting(
@@ -75,6 +77,17 @@ class Settings:
     mlflow_port: int = _setting(5000, "port of MLflow, where we start it")
     mlflow_secure: bool = _setting(
         False, "start MLflow with its own login, for one user whose password is made and kept"
+    )
+    mlflow_tls_cert_file: str = _setting(
+        "",
+        "certificate of the MLflow that we start, with its chain, PEM; a new one needs a restart",
+    )
+    mlflow_tls_key_file: str = _setting("", "private key of that certificate, PEM")
+    mlflow_tls_ca_file: str = _setting(
+        "", "authorities of that certificate, PEM; empty: those that every program trusts"
+    )
+    mlflow_public_url: str = _setting(
+        "", "address at which people reach MLflow itself, where it listens beyond this machine"
     )
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
@@ -181,8 +194,15 @@ class Settings:
 
     @property
     def mlflow_uri(self) -> str:
-        """Where clients reach MLflow."""
-        return self.tracking_uri or f"http://{self.mlflow_host}:{self.mlflow_port}"
+        """Where clients reach MLflow. With TLS by the name that people use: its certificate has
+        that one.
+        """
+        if self.tracking_uri:
+            return self.tracking_uri
+        tls = bool(self.mlflow_tls_cert_file)
+        name = urlsplit(self.mlflow_public_url).hostname if tls else None
+        host = name or reachable(self.mlflow_host)
+        return f"{'https' if tls else 'http'}://{bracketed(host)}:{self.mlflow_port}"
 
     @property
     def server_url(self) -> str:

@@ -40,6 +40,10 @@ _ROLES: tuple[tuple[str, re.Pattern[str], frozenset[Role]], ...] = (
     ("POST", re.compile(r"/dashboard/requests/[^/]+/replay"), _ASK),
     ("GET", re.compile(r"/audit"), frozenset({Role.AUDIT})),
     ("GET", re.compile(r"/metrics"), frozenset({Role.MONITOR})),
+    # For whom of these, and what, web.mlflow says.
+    ("GET", re.compile(r"/dashboard/requests/[^/]+/mlflow"), _SEE),
+    ("GET", re.compile(r"/mlflow(/.*)?"), _SEE),
+    ("POST", re.compile(r"/mlflow/.*"), _SEE),
 )
 _ADMIN = frozenset({Role.ADMIN})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

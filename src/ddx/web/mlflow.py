@@ -1,20 +1,28 @@
-"""`/mlflow/`: MLflow's pages, for admins, so that MLflow itself need not be exposed.
+"""`/mlflow/`: MLflow's pages, so that MLflow itself need not be exposed.
 
-They show the runs of all tenants. MLflow sees its own login, and nothing of the caller's.
+They show the runs of all tenants: so they are for admins, and for those who may read only where
+there is one tenant, and where MLflow itself keeps them from changing anything. MLflow sees its own
+login, and nothing of the caller's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from ddx.core.access import Act
+from ddx.core.callers import Caller
+from ddx.errors import NotAllowed
 from ddx.web.door import caller_of
 from ddx.web.state import Server
-from ddx.wiring.mlflow_login import proxy
+from ddx.wiring.mlflow_login import holds_readers, proxy, reader
 
 if TYPE_CHECKING:
     from ddx.adapters.reverse_proxy import ReverseProxy
@@ -25,6 +33,14 @@ _FILES = ("/get-artifact", "/ajax-api/2.0/mlflow/get-artifact", "/ajax-api/2.0/m
 _PROGRAM = "/static-files/"
 _HARMLESS = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
 """For files of runs: one that is a page with a script must not act as the admin who opens it."""
+_LOOKS = re.compile(
+    r"/graphql|/(ajax-)?api/[23]\.0/mlflow/("
+    r"(experiments|runs|traces|logged-models)/search|experiments/search-datasets|traces/metrics)"
+)
+"""What MLflow's pages send by POST only to read. Its GraphQL has no way to change anything."""
+_AGENTS = re.compile(r"/(ajax-)?api/\d\.\d/mlflow/assistant(/.*)?")
+"""MLflow's coding agent, open to whoever asks from its own machine, as this server does."""
+_SURE_FOR_S = 60.0
 
 
 def router(server: Server) -> APIRouter:
@@ -42,9 +58,11 @@ def router(server: Server) -> APIRouter:
         """Pass a request on."""
         raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
         path = raw.partition(b"?")[0].decode("ascii", "replace").removeprefix(ROOM)
+        caller = caller_of(request)
+        _check(server, caller, request.method, path)
         if not path.startswith(_PROGRAM):
-            await server.note(caller_of(request), Act.MLFLOW, about=path[:200])
-        answer = await other.proxy.passed(
+            await server.note(caller, Act.MLFLOW, about=path[:200])
+        answer = await (await other.way(caller)).passed(
             request.method,
             path,
             request.scope["query_string"],
@@ -68,12 +86,55 @@ def answer_cache(path: str, said: str | None) -> str:
     return said or "no-store" if path.startswith(_PROGRAM) else "no-store"
 
 
+def trouble(server: Server, caller: Caller) -> str | None:
+    """Say why MLflow's pages are not for a caller who may read, None where they are."""
+    if caller.tenant is None:
+        return None
+    if not holds_readers(server.settings):
+        return (
+            "MLflow's pages need a key with the role admin: without a login of its own, which"
+            " `ddx up --secure` gives it, nothing would keep a reader from changing runs."
+        )
+    if server.callers.only_tenant != caller.tenant:
+        return (
+            "MLflow's pages need a key with the role admin: they show the runs of all tenants, and"
+            " not all who may come in here are known to be of yours."
+        )
+    return None
+
+
+def _check(server: Server, caller: Caller, method: str, path: str) -> None:
+    """Raise NotAllowed where a request must not reach MLflow."""
+    if _AGENTS.fullmatch(unquote(path)):
+        raise NotAllowed("MLflow's assistant is not passed on.")
+    why = trouble(server, caller)
+    if why is not None:
+        raise NotAllowed(why)
+    if caller.tenant is not None and method == "POST" and not _LOOKS.fullmatch(path):
+        raise NotAllowed("This changes something in MLflow, which needs a key with the role admin.")
+
+
 class _Other:
     """MLflow, as the settings name it, from the first request on."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self._settings = server.settings
+        self._sure_until_s = 0.0
+
+    async def way(self, caller: Caller) -> ReverseProxy:
+        """Return the way for a caller. Raises TrackerUnavailable, MissingExtra, SettingsError."""
+        if caller.tenant is None:
+            return self._admins
+        if time.monotonic() > self._sure_until_s:
+            # The experiment may have come, or come back as another one, since the last look.
+            await asyncio.to_thread(reader(self._settings).ensure)
+            self._sure_until_s = time.monotonic() + _SURE_FOR_S
+        return self._readers
 
     @cached_property
-    def proxy(self) -> ReverseProxy:
-        return proxy(self._server.settings)
+    def _admins(self) -> ReverseProxy:
+        return proxy(self._settings)
+
+    @cached_property
+    def _readers(self) -> ReverseProxy:
+        return proxy(self._settings, looks_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ddx.adapters import api_keys
 from ddx.adapters.api_keys import ApiKeyFile
+from ddx.adapters.http_probe import is_everywhere
 from ddx.adapters.system import SystemClock
 from ddx.core.callers import ApiKey, Role
 from ddx.errors import MissingExtra, SettingsError, UnknownKey, UnsafeAddress
@@ -88,13 +89,23 @@ def check_address(settings: Settings) -> None:
 
 
 def check_mlflow_address(settings: Settings) -> None:
-    """Refuse to start an MLflow that others reach without a login. Raises UnsafeAddress."""
+    """Refuse to start an MLflow that others reach without a login, or cannot reach.
+
+    Raises UnsafeAddress, SettingsError.
+    """
     if is_loopback(settings.mlflow_host) or settings.tracking_uri:
         return
-    if not (settings.mlflow_secure and settings.behind_proxy):
+    tls = settings.mlflow_tls_cert_file or settings.behind_proxy
+    if not (settings.mlflow_secure and tls):
         raise UnsafeAddress(
             f"MLflow will not listen on {settings.mlflow_host}: its pages are at /mlflow/ of this"
-            " server, behind its keys. Or set mlflow_secure and behind_proxy."
+            " server, behind its keys. Or set mlflow_secure, and mlflow_tls_cert_file with its key,"
+            " or behind_proxy."
+        )
+    if is_everywhere(settings.mlflow_host) and not settings.mlflow_public_url:
+        raise SettingsError(
+            f"mlflow_host is {settings.mlflow_host}, and MLflow answers only under names that it"
+            " was told: set mlflow_public_url to the address that people type"
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ddx.adapters import http_probe, logs, processes
+from ddx.adapters import logs, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader, SqliteDeliveryState
 from ddx.adapters.ed25519 import Ed25519Signer
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader, find_journals
@@ -24,7 +24,7 @@ from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
-from ddx.wiring import auditing, vaults
+from ddx.wiring import auditing, mlflow_place, vaults
 from ddx.wiring.doors import Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
@@ -114,7 +114,7 @@ def _make_store(settings: Settings) -> None:
     """Make MLflow's tables where there are none and MLflow does not run to make them: after
     `rm mlflow.db` nothing else is needed.
     """
-    running = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
+    running = mlflow_place.missing(settings) is None
     if settings.tracking_uri or settings.delivery == "client" or running:
         return
     from ddx.adapters.mlflow_runs import upgrading

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 
-from ddx.adapters import http_probe
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.adapters.sqlite_journal.store import Paths
 from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
 from ddx.ports import JournalReader, Runs
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
-from ddx.wiring import mlflow_login, vaults
+from ddx.wiring import mlflow_login, mlflow_place, vaults
 
 log = logging.getLogger("ddx")
 DOOR_WAIT_S = 0.5
@@ -66,7 +65,7 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
-        answers = http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None
+        answers = mlflow_place.missing(settings) is None
         try:
             bulk.check()
         except (TrackerUnavailable, UntestedSchema) as error:

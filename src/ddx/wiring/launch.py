@@ -24,7 +24,7 @@ from ddx.services.doctor import mlflow_version
 from ddx.services.up import Child, Spec, Supervisor
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
-from ddx.wiring import mlflow_login
+from ddx.wiring import mlflow_login, mlflow_place
 
 __all__ = [
     "LOCAL_LLM_WARNING",
@@ -233,10 +233,15 @@ def _mlflow(settings: Settings) -> Spec:
             _start,
             settings,
             "mlflow",
-            mlflow_server.command(host=host, port=port, login=settings.mlflow_secure),
-            {**its_own, **mlflow_login.for_mlflow(settings)},
+            mlflow_server.command(
+                host=host,
+                port=port,
+                login=settings.mlflow_secure,
+                tls=mlflow_place.tls(settings),
+            ),
+            {**its_own, **mlflow_place.door(settings), **mlflow_login.for_mlflow(settings)},
         ),
-        waits_for=partial(http_probe.missing, host, port, "/health"),
+        waits_for=partial(mlflow_place.missing, settings),
         holder=partial(processes.port_holder, host, port),
         last_words=partial(folders.last_lines, _log(settings, "mlflow")),
         stop_within_s=15,

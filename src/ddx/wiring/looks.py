@@ -15,7 +15,7 @@ from ddx.adapters.system import free_bytes
 from ddx.ports import Check
 from ddx.services import doctor
 from ddx.settings import Settings, mask_uri
-from ddx.wiring import launch
+from ddx.wiring import launch, mlflow_place
 
 
 def looks(settings: Settings) -> dict[str, Callable[[], Check]]:
@@ -45,7 +45,7 @@ def _mlflow_version() -> Check:
 
 def _mlflow(settings: Settings) -> Check:
     host, port = settings.mlflow_host, settings.mlflow_port
-    ready = partial(http_probe.missing, host, port, "/health")
+    ready = partial(mlflow_place.missing, settings)
     return _port(settings, "MLflow", host, port, ready)
 
 

@@ -18,7 +18,7 @@ from ddx.ports import Check
 from ddx.services import doctor_all
 from ddx.settings import Settings, mask_uri
 from ddx.settings.stores import check_installed
-from ddx.wiring import callers, launch, master_keys
+from ddx.wiring import callers, launch, master_keys, mlflow_place
 
 
 def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
@@ -35,6 +35,8 @@ def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
         found["issuer of tokens"] = partial(_issuer, settings)
     if settings.tls_cert_file:
         found["certificate"] = partial(_certificate, settings)
+    if settings.mlflow_tls_cert_file and launch.starts_mlflow(settings):
+        found["MLflow's certificate"] = partial(_mlflow_certificate, settings)
     if launch.starts_mlflow(settings):
         found["MLflow's door"] = partial(_mlflow_door, settings)
         found["artifact store"] = partial(_artifacts, settings)
@@ -64,7 +66,18 @@ def _logs(settings: Settings) -> Check:
 
 def _certificate(settings: Settings) -> Check:
     ends = certificates.ends_at(settings.home / settings.tls_cert_file)
-    return doctor_all.certificate(settings.tls_cert_file, ends, SystemClock().now())
+    return doctor_all.certificate("certificate", settings.tls_cert_file, ends, SystemClock().now())
+
+
+def _mlflow_certificate(settings: Settings) -> Check:
+    file = settings.mlflow_tls_cert_file
+    return doctor_all.certificate(
+        "MLflow's certificate",
+        file,
+        certificates.ends_at(settings.home / file),
+        SystemClock().now(),
+        doctor_all.AT_START,
+    )
 
 
 def _server_door(settings: Settings) -> Check:
@@ -87,8 +100,10 @@ def _issuer(settings: Settings) -> Check:
 
 
 def _mlflow_door(settings: Settings) -> Check:
-    ask = partial(http_probe.status, settings.mlflow_host, settings.mlflow_port)
-    answers = {path: ask(path) for path in ("/", "/ajax-api/2.0/mlflow/experiments/get?x=1")}
+    answers = {
+        path: mlflow_place.status(settings, path)
+        for path in ("/", "/ajax-api/2.0/mlflow/experiments/get?x=1")
+    }
     return doctor_all.doors("MLflow's door", answers, closed=settings.mlflow_secure)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ddx.adapters import http_probe
 from ddx.adapters.database_copy import copy_database
 from ddx.adapters.database_facts import DatabaseFacts, server_facts, sqlite_facts
 from ddx.adapters.delivery_state import DeliveryStatusReader
@@ -16,7 +15,7 @@ from ddx.adapters.system import SystemClock
 from ddx.errors import MoveRefused, TrackerUnavailable
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed, database
-from ddx.wiring import launch
+from ddx.wiring import launch, mlflow_place
 
 
 def migrate_rows(
@@ -110,7 +109,7 @@ def _check_still(settings: Settings) -> None:
     """Raise MoveRefused where MLflow or a deliverer could write."""
     if DeliveryStatusReader(settings.data).holder() is not None:
         raise MoveRefused("Somebody delivers: stop `ddx up` or `ddx deliver` first.")
-    if http_probe.missing(settings.mlflow_host, settings.mlflow_port, "/health") is None:
+    if mlflow_place.missing(settings) is None:
         raise MoveRefused(
             f"MLflow answers on port {settings.mlflow_port}: stop it first. The server can go on:"
             " its journal keeps what comes."

@@ -5,19 +5,15 @@ Over its REST interface, so that the server that answers requests need not load 
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import urllib.error
 import urllib.parse
-import urllib.request
 from typing import Any
 
+from ddx.adapters.mlflow_runs.rest import ask, basic
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import EXPERIMENT
 from ddx.errors import TrackerUnavailable
-
-_TIMEOUT_S = 5.0
 
 
 def run_page(tracking_uri: str, id: PredictionId) -> str | None:
@@ -51,20 +47,14 @@ def run_page(tracking_uri: str, id: PredictionId) -> str | None:
 
 
 def _asked(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", **_credentials()}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers)  # noqa: S310  (from the settings)
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-        found: dict[str, Any] = json.load(answer)
-    return found
+    """Ask as MLflow's own client would, by the variables that it reads."""
+    ca = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    return ask(url, body, authorization=_authorization(), ca=ca)
 
 
-def _credentials() -> dict[str, str]:
-    """Return what MLflow's own client would say of itself, from the variables that it reads."""
+def _authorization() -> str | None:
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     if token:
-        return {"Authorization": f"Bearer {token}"}
+        return f"Bearer {token}"
     user, word = (os.environ.get(f"MLFLOW_TRACKING_{one}") for one in ("USERNAME", "PASSWORD"))
-    if not user or not word:
-        return {}
-    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{word}".encode()).decode()}
+    return basic(user, word) if user and word else None

@@ -20,7 +20,7 @@ from ddx.core.callers import ANYONE, Caller
 from ddx.core.response import DISCLAIMER, STATUS
 from ddx.errors import DdxError
 from ddx.web.door import caller_of
-from ddx.web.mlflow import ROOM
+from ddx.web.mlflow import ROOM, trouble
 from ddx.web.state import Server
 
 POLICY = (
@@ -74,7 +74,7 @@ class Pages:
     def _links(self, caller: Caller) -> list[Link]:
         found = [Link("/", "Try a case"), Link("/dashboard", "Dashboard")]
         uri = self._server.settings.mlflow_uri
-        if uri.startswith(("http:", "https:")) and caller.tenant is None:
+        if uri.startswith(("http:", "https:")) and trouble(self._server, caller) is None:
             # Where there are keys, MLflow is behind the same door.
             open = caller is ANYONE
             found.append(Link(uri if open else f"{ROOM}/", "MLflow", outside=open))

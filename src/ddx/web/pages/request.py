@@ -15,9 +15,10 @@ from ddx.core.access import Act
 from ddx.core.callers import ANYONE, Caller
 from ddx.core.record import Answered, Declined, Failed, Prediction, PredictionId
 from ddx.core.replay import Change
-from ddx.errors import DdxError, InvalidRequest, PredictionNotFound
+from ddx.errors import DdxError, InvalidRequest, NotAllowed, PredictionNotFound
 from ddx.web.door import caller_of
 from ddx.web.mlflow import ROOM as MLFLOW
+from ddx.web.mlflow import trouble
 from ddx.web.pages.home import usable_models
 from ddx.web.pages.layout import Pages, headers
 from ddx.web.pages.posted import fields
@@ -58,6 +59,8 @@ def router(server: Server, pages: Pages) -> APIRouter:
         """Lead to the request's run in MLflow."""
         try:
             _find(server, id, caller_of(request))
+            if why := trouble(server, caller_of(request)):
+                raise NotAllowed(why)
             address = await asyncio.to_thread(_in_mlflow, server, id, caller_of(request))
         except DdxError as error:
             return pages.refusal(request, error)
@@ -127,7 +130,7 @@ def _shown(
     feedback = server.feedback_of(found.id)
     return {
         "one": found,
-        "in_mlflow": caller.tenant is None,
+        "in_mlflow": trouble(server, caller) is None,
         "outcome": outcome.kind if outcome else "running",
         "failure": outcome if isinstance(outcome, Failed) else None,
         "declined": outcome if isinstance(outcome, Declined) else None,
