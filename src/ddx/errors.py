@@ -297,7 +297,7 @@ class MasterKeyUnavailable(DdxError):
 
     code = "master_key_unavailable"
     advice = (
-        "Name it by one of master_key_file, master_key_env and master_key_command, as"
+        "Bring it back, or name it by master_key_file, master_key_env or master_key_command, as"
         " docs/security.md says; without it no record can be read."
     )
 

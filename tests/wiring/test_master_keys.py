@@ -269,3 +269,25 @@ def test_mlflow_does_not_get_the_master_key(home: Path, monkeypatch: pytest.Monk
     )
     assert LINE not in made.values()
     assert LINE in os.environ.values()
+
+
+def test_a_restored_installation_takes_the_master_key_from_here_else_from_its_own_settings(
+    tmp_path: Path,
+) -> None:
+    here = tmp_path / "here"
+    restored = load({}, tmp_path)
+    for toml, name, wanted in (
+        ("master_key_file = 'm.key'", "master_key_file", str(here / "m.key")),
+        ("master_key_command = ['./kms', '-k']", "master_key_command", (f"{here}/kms", "-k")),
+        ("master_key_command = ['kms', './x']", "master_key_command", ("kms", "./x")),
+        ("master_key_env = 'M'", "master_key_env", "M"),
+    ):
+        here.mkdir(exist_ok=True)
+        (here / "ddx.toml").write_text(toml)
+        found = vaults.with_master_of(restored, load({"M": LINE}, here))
+        assert getattr(found, name) == wanted
+        assert (found.home, found.environment["M"]) == (tmp_path, LINE)
+    (tmp_path / "ddx.toml").write_text("master_key_env = 'M'")
+    (tmp_path / "bare").mkdir()
+    own = vaults.with_master_of(load({}, tmp_path), load({"M": LINE}, tmp_path / "bare"))
+    assert (own.master_key_env, own.environment["M"]) == ("M", LINE)

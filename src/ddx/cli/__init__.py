@@ -35,7 +35,7 @@ COMMANDS = {
     "erase": "Erase predictions for ever; say what remains.",
     "retain": "Erase what is older than a number of days.",
     "audit": "Show who looked at which prediction.",
-    "keys": "Make and revoke API keys; wrap the records' keys under a master key.",
+    "keys": "Make and revoke API keys; wrap the records' own keys.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",
     "reset": "Delete all local data, after asking.",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
@@ -73,6 +74,15 @@ class KeyFile:
             raise Erased
         return slots.take(key_id, slot)
 
+    def all(self) -> Iterator[bytes | None]:
+        """Yield each key in order, None where it is destroyed. Nobody may write meanwhile."""
+        size, count = self._slots.slot_bytes, self.count()
+        for first in range(0, count, BLOCK):
+            block = os.pread(self._file, size * BLOCK, self._offset(first))
+            for number in range(first, min(first + BLOCK, count)):
+                slot = block[(number - first) * size :][:size]
+                yield self._slots.take(number, slot) if any(slot) else None
+
     def destroy(self, key_id: int) -> None:
         """Overwrite a key, durably. Needs no master key."""
         with self._vault.steady(), self._lock:
@@ -118,15 +128,14 @@ def rewrap(path: Path, vault: Vault, to: DataKey | None, out: IO[bytes]) -> None
     with closing(KeyFile(path, writable=False, vault=vault)) as old:
         slots, digest = new_slots(to, vault), hashlib.sha256()
         out.write(slots.header)
-        for number in range(old.count()):
-            key = _found(old, number)
+        for number, key in enumerate(old.all()):
             digest.update(key or bytes(KEY_BYTES))
             out.write(slots.put(number, key) if key else bytes(slots.slot_bytes))
     out.flush()
     with closing(KeyFile(Path(out.name), writable=False, vault=vault)) as new:
         again = hashlib.sha256()
-        for number in range(new.count()):
-            again.update(_found(new, number) or bytes(KEY_BYTES))
+        for key in new.all():
+            again.update(key or bytes(KEY_BYTES))
     if again.digest() != digest.digest():
         raise JournalDamaged(f"the copy of {path.name} does not read as it was written")
 
@@ -169,10 +178,3 @@ def _make(path: Path, vault: Vault) -> None:
             sync_folder(path.parent)
     finally:
         os.close(file)
-
-
-def _found(keys: KeyFile, number: int) -> bytes | None:
-    try:
-        return keys.get(number)
-    except Erased:
-        return None
