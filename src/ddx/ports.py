@@ -86,11 +86,8 @@ class Issuer(Protocol):
 class Counts(Protocol):
     """What callers use of their limits, in all processes of a server together."""
 
-    def running(self, caller: str) -> int:
-        """Return how many requests of a caller are under way."""
-
-    def enter(self, caller: str) -> None:
-        """Count one more."""
+    def enter(self, caller: str, most: int) -> bool:
+        """Count one more request of a caller under way; False where there are as many as may be."""
 
     def leave(self, caller: str) -> None:
         """Count one less."""

@@ -9,20 +9,23 @@ from ddx.adapters.shared_limits import SharedLimits
 
 def test_what_is_under_way_anywhere_counts(tmp_path: Path) -> None:
     one, other = SharedLimits(tmp_path, "main"), SharedLimits(tmp_path, "main-2")
-    one.enter("clinic")
-    other.enter("clinic")
-    other.enter("another")
-    assert (one.running("clinic"), other.running("clinic")) == (2, 2)
+    assert one.enter("clinic", 2)
+    assert other.enter("clinic", 2)
+    assert other.enter("another", 2)
+    assert not one.enter("clinic", 2)
+    assert not other.enter("clinic", 2)
     one.leave("clinic")
-    assert other.running("clinic") == 1
+    assert other.enter("clinic", 2)
+    assert not one.enter("clinic", 2)
 
 
 def test_what_a_dead_process_had_under_way_is_forgotten(tmp_path: Path) -> None:
     one, dead = SharedLimits(tmp_path, "main"), SharedLimits(tmp_path, "main-2")
-    one.enter("clinic")
-    dead.enter("clinic")
+    assert one.enter("clinic", 2)
+    assert dead.enter("clinic", 2)
     SharedLimits(tmp_path, "main-2").forget()
-    assert one.running("clinic") == 1
+    assert one.enter("clinic", 2)
+    assert not one.enter("clinic", 2)
 
 
 def test_a_rate_is_one_for_all_processes(tmp_path: Path) -> None:

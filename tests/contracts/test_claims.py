@@ -98,6 +98,9 @@ class ClaimsContract:
         held = claims.look(a_claim()).result()
         assert held is not None
         assert (held.by, held.retry_of) == (first.id, None)
+        # Nobody works on it, so nobody waits for it.
+        assert held.holder is not None
+        assert held.holder.life != a_holder("main").life
         assert held.standing is not Standing.RUNNING
 
     def test_of_many_at_once_one_has_it(self, opened: Opening) -> None:

@@ -13,6 +13,7 @@ from tests.make import a_request, an_answer
 from tests.services.test_predict import MODELS, PROMPTS, Asked, Clock
 
 from ddx.adapters.memory import MemoryClaims, MemoryJournal
+from ddx.core.chain import Kind
 from ddx.core.record import Failed, Prediction, PredictionId
 from ddx.errors import ClaimsUnavailable, Erased, JournalFull, TrackerReused, TrackerUnsettled
 from ddx.ports import Held, Holder
@@ -91,10 +92,12 @@ class Process:
                 return found
         return None
 
-    async def until_ended(self, holder: Holder, id: PredictionId) -> None:
+    async def until_ended(self, holder: Holder, id: PredictionId) -> bool:
         for one in self.deployment.processes:
             if one.holder == holder and one.lives:
                 await one.predictor.until_ended(id)
+                return True
+        return False
 
 
 REQUEST = a_request(tracker="visit 1")
@@ -222,6 +225,42 @@ async def test_what_the_journal_does_not_take_keeps_no_tracker() -> None:
     with pytest.raises(JournalFull):
         await first.predictor.predict(REQUEST, "me")
     assert (await second.predictor.predict(REQUEST, "me")).retry_of is None
+
+
+async def test_who_waits_for_an_outcome_that_cannot_be_kept_is_told_and_may_try_again() -> None:
+    deployment = Deployment()
+    first, second = deployment.process("main"), deployment.process("main-2")
+    first.engine.gate = asyncio.Event()
+    running = asyncio.create_task(first.predictor.predict(REQUEST, "me"))
+    await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(second.predictor.predict(REQUEST, "me"))
+    await asyncio.sleep(0.01)
+    first.journal.trouble = JournalFull()
+    first.engine.gate.set()
+    with pytest.raises(JournalFull):
+        await running
+    with pytest.raises(TrackerUnsettled):
+        await waiting
+    # As soon as its journal is well, it is closed there, and free everywhere.
+    with pytest.raises(JournalFull):
+        await first.predictor.close_left()
+    first.journal.trouble = None
+    await first.predictor.close_left()
+    again = await second.predictor.predict(REQUEST, "me")
+    assert again.retry_of is not None
+    assert [event.kind for event in first.journal.events(0, 10)] == [Kind.ACCEPTED, Kind.FINISHED]
+
+
+async def test_a_retry_that_no_journal_took_leaves_the_failure_to_be_tried_again() -> None:
+    deployment = Deployment()
+    first, second = deployment.process("main"), deployment.process("main-2")
+    first.engine.answer = an_answer(Failed(code="model_error", message="m"))
+    failed = await first.predictor.predict(REQUEST, "me")
+    second.journal.trouble = JournalFull()
+    with pytest.raises(JournalFull):
+        await second.predictor.predict(REQUEST, "me")
+    second.journal.trouble = None
+    assert (await second.predictor.predict(REQUEST, "me")).retry_of == failed.id
 
 
 async def test_without_the_claims_a_tracker_is_refused_before_an_engine_is_asked() -> None:

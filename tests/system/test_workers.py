@@ -29,6 +29,10 @@ MODELS = """
 [models.slow]
 engine = "instant"
 wait_ms = 700
+
+[models.slower]
+engine = "instant"
+wait_ms = 4000
 """
 ENVIRONMENT = {"DDX_WORKERS": "2", "DDX_BENCH_MODELS": "1", "DDX_DEFAULT_MODEL": "instant"}
 
@@ -356,7 +360,7 @@ def test_a_key_s_limits_hold_over_all_workers(tmp_path: Path) -> None:
     with site.serving():
         began_s = time.monotonic()
         with ThreadPoolExecutor(10) as pool:
-            slow = list(pool.map(post, ["slow"] * 10))
+            slow = list(pool.map(post, ["slower"] * 10))
         assert slow.count(200) == 3
         fast = [post("instant") for _ in range(40)]
         # What is refused for being one too many under way took nothing of the rate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from ddx.ports import Claim, Holder
 from ddx.web.api import create_app
 from ddx.web.state import Server
 from ddx.wiring import sharing
+from ddx.wiring.backing_up import back_up
 from ddx.wiring.erasing import erased, wanted
 
 BENCH = {"DDX_BENCH_MODELS": "1", "DDX_DEFAULT_MODEL": "instant"}
@@ -109,6 +111,22 @@ async def test_feedback_for_a_journal_that_nobody_writes_is_kept_in_it(tmp_path:
         assert list(reader.feedback_of(one.id)) == said
     with pytest.raises(PredictionNotFound):
         await neighbours.give_feedback("main-7", PredictionId("nobody"), said[0])
+
+
+def test_a_backup_takes_the_shared_claims_with_it(tmp_path: Path) -> None:
+    home, back = tmp_path / "home", tmp_path / "back"
+    home.mkdir()
+    with serving(home, DDX_WORKERS="2", DDX_INSTANCE="main-2") as worker:
+        told = ask(worker, "visit 1")
+        # While it runs: the newest claims are in SQLite's log, beside the file.
+        made = back_up(settings.load(BENCH, home=home), tmp_path / "b.tar")
+    for file in (made.path, made.keys):
+        with tarfile.open(file) as archive:
+            archive.extractall(back, filter="data")
+    assert not (back / "data" / "run").exists()
+    (back / "data").rename(back / "ddx_data")
+    with serving(back, DDX_INSTANCE="main") as restored:
+        assert ask(restored, "visit 1") == told
 
 
 def test_what_is_limited_is_shared_out() -> None:

@@ -257,7 +257,10 @@ class MemoryClaims:
                 del self._held[name]
             else:
                 standing = Standing.ENDED if self._keeps else Standing.UNKNOWN
-                back = replace(held, by=held.retry_of, retry_of=None, standing=standing)
+                nobody = replace(self.holder, life="given back")
+                back = replace(
+                    held, by=held.retry_of, retry_of=None, standing=standing, holder=nobody
+                )
                 self._held[name] = (body, back)
 
     def finish(self, prediction: Prediction) -> Future[None]:

@@ -39,17 +39,18 @@ class SharedLimits:
         self._db.execute("pragma synchronous = off")
         self._db.execute(_SCHEMA)
 
-    def running(self, caller: str) -> int:
-        """Return how many requests of a caller are under way in all processes."""
-        found = self._db.execute("select sum(number) from running where caller = ?", (caller,)).get
-        return int(found or 0)
-
-    def enter(self, caller: str) -> None:
-        """Count one more under way here."""
-        self._db.execute(
-            "insert into running values (?, ?, 1) on conflict do update set number = number + 1",
-            (caller, self._instance),
-        )
+    def enter(self, caller: str, most: int) -> bool:
+        """Count one more under way here; False where there are as many as may be, in all."""
+        with self._alone():
+            found = self._db.execute("select sum(number) from running where caller = ?", (caller,))
+            if int(found.get or 0) >= most:
+                return False
+            self._db.execute(
+                "insert into running values (?, ?, 1)"
+                " on conflict do update set number = number + 1",
+                (caller, self._instance),
+            )
+        return True
 
     def leave(self, caller: str) -> None:
         """Count one less."""

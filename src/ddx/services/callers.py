@@ -30,13 +30,12 @@ class OwnCounts:
         self._buckets: dict[str, Bucket] = {}
         self._running: Counter[str] = Counter()
 
-    def running(self, caller: str) -> int:
-        """Return how many requests of a caller are under way."""
-        return self._running[caller]
-
-    def enter(self, caller: str) -> None:
-        """Count one more."""
+    def enter(self, caller: str, most: int) -> bool:
+        """Count one more under way; False where there are as many as may be."""
+        if self._running[caller] >= most:
+            return False
         self._running[caller] += 1
+        return True
 
     def leave(self, caller: str) -> None:
         """Count one less."""
@@ -126,22 +125,22 @@ class Callers:
         if not caller.may(needed):
             roles = " or ".join(sorted(role.value for role in needed))
             raise NotAllowed(f"This needs a key with the role {roles}.")
-        running = self._counts.running(caller.id) if caller.running else 0
-        if caller.running and running >= caller.running:
-            raise TooManyRequests(f"{running} requests of this caller are under way.")
-        if caller.rate_per_minute:
-            self._take(caller)
         if not caller.running:
+            self._take(caller)
             yield
             return
-        self._counts.enter(caller.id)
+        if not self._counts.enter(caller.id, caller.running):
+            raise TooManyRequests(f"{caller.running} requests of this caller are under way.")
         try:
+            self._take(caller)
             yield
         finally:
             self._counts.leave(caller.id)
 
     def _take(self, caller: Caller) -> None:
         rate = caller.rate_per_minute
+        if not rate:
+            return
         wait_s = self._counts.wait_s(caller.id, rate, self._clock.monotonic())
         if wait_s:
             raise TooManyRequests(

@@ -93,5 +93,7 @@ async def _watch(server: Server, metrics: Metrics) -> None:
     while True:
         with suppress(OSError, DdxError):
             await asyncio.to_thread(server.refresh)
+        with suppress(DdxError):
+            await server.predictor.close_left()
         metrics.publish()
         await asyncio.sleep(REFRESH_S)

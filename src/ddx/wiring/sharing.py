@@ -112,12 +112,15 @@ class Siblings:
         """Return a record of any journal here. Blocks. Raises Erased."""
         return self._records.find(id, instance)
 
-    async def until_ended(self, holder: Holder, id: PredictionId) -> None:
-        """Return when it is not under way there any more; at once where nobody answers."""
+    async def until_ended(self, holder: Holder, id: PredictionId) -> bool:
+        """Return when it is not under way there any more; at once, and False, where nobody
+        answers.
+        """
         try:
             await siblings.ask(self._data, holder.instance, {"ask": "until_ended", "id": id})
         except siblings.SiblingAway:
-            return
+            return False
+        return True
 
     async def give_feedback(
         self, instance: str, id: PredictionId, said: Feedback

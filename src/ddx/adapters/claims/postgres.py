@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ddx.adapters.claims.desk import Desk, Job
 from ddx.adapters.claims.sqlite import nobody
-from ddx.adapters.claims.table import Earlier, Table, Transaction
+from ddx.adapters.claims.table import GIVEN_BACK, Earlier, Table, Transaction
 from ddx.core import codec
 from ddx.core.claims import derived
 from ddx.core.record import Answered, Completion, Declined, EngineAnswer, Prediction, PredictionId
@@ -161,8 +161,9 @@ class PostgresClaims(Table):
 
     def _give_up(self, id: str, db: Transaction) -> None:
         db.rows(
-            "update ddx.claim set prediction_id = retry_of, retry_of = null, standing = 'ended'"
-            " where prediction_id = ? and retry_of is not null",
+            "update ddx.claim set prediction_id = retry_of, retry_of = null, standing = 'ended',"
+            " life = ? where prediction_id = ? and retry_of is not null",
+            GIVEN_BACK,
             id,
         )
         db.rows("delete from ddx.claim where prediction_id = ? and standing = 'running'", id)

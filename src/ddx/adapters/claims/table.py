@@ -14,6 +14,8 @@ from ddx.core.record import Completion, Prediction, PredictionId
 from ddx.ports import Claim, Held, Holder, Standing
 
 COLUMNS = "body, prediction_id, node, instance, life, retry_of, standing, reply"
+GIVEN_BACK = "given back"
+"""In place of the life of a process: nobody works on what the tracker stands for."""
 Earlier = Callable[[Claim], Held | None]
 """Who held a tracker before there were these claims."""
 
@@ -109,9 +111,10 @@ class Table:
     def _release(self, id: PredictionId, db: Transaction) -> None:
         """What it was to try again has the tracker back; where there is no such, nobody has."""
         db.rows(
-            f"update {self.name} set prediction_id = retry_of, retry_of = null, standing = ?"  # noqa: S608
-            " where prediction_id = ? and life = ? and retry_of is not null",
+            f"update {self.name} set prediction_id = retry_of, retry_of = null, standing = ?,"  # noqa: S608
+            " life = ? where prediction_id = ? and life = ? and retry_of is not null",
             self._ended_standing(),
+            GIVEN_BACK,
             id,
             self.holder.life,
         )

@@ -18,8 +18,10 @@ from ddx.core.record import (
 from ddx.errors import Erased, TrackerUnsettled
 from ddx.ports import Held, Holder, Standing
 
-_UNRECORDED_S = 5.0
-"""So long a living process may take from its claim to its record, before we tell our caller."""
+_IDLE_S = 5.0
+"""So long a living process may be at no work on what it has claimed, and not have written how it
+stands, before we tell our caller.
+"""
 _PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.25)
 """Between two looks; the last one again and again."""
 
@@ -38,9 +40,9 @@ class Neighbours(Protocol):
         Raises Erased.
         """
 
-    async def until_ended(self, holder: Holder, id: PredictionId) -> None:
+    async def until_ended(self, holder: Holder, id: PredictionId) -> bool:
         """Return when the process says that a prediction of its own is not under way any more;
-        at once where it does not answer.
+        at once, and False, where it does not answer.
         """
 
 
@@ -89,7 +91,8 @@ class Elsewhere:
 
     async def _here(self, held: Held) -> Found:
         """Its journal is on this machine."""
-        began_s, waited = self._now_s(), False
+        waited, idle_s = False, 0.0
+        looked_s: float | None = None
         for pause_s in _pauses():
             holder = held.holder or Holder(node=self._node, instance="", life="")
             # Whether it lives is asked first: what it wrote before its death is then found.
@@ -104,10 +107,13 @@ class Elsewhere:
                 return _of(found, waited=waited)
             if not alive:
                 return Found(retry_of=found.id if found else held.retry_of)
-            if found is None and self._now_s() - began_s > _UNRECORDED_S:
+            # It lives and is not at work on it: it is about to write, or its journal fails.
+            idle_s += self._now_s() - looked_s if looked_s is not None else 0.0
+            if idle_s > _IDLE_S:
                 raise TrackerUnsettled
             waited = True
-            await self._neighbours.until_ended(holder, held.by)
+            said = await self._neighbours.until_ended(holder, held.by)
+            looked_s = self._now_s() if said or found is None else None
             await self._pause(pause_s)
         raise AssertionError("unreachable")
 

@@ -109,6 +109,7 @@ class Predictor:
         self._max_running = max_running
         self._at = at
         self._running: dict[PredictionId, asyncio.Future[Prediction]] = {}
+        self._left: dict[PredictionId, Prediction] = {}
         self._written = Handover()
 
     async def until_ended(self, id: PredictionId) -> None:
@@ -274,10 +275,29 @@ class Predictor:
         if told is not None and isinstance(answer.outcome, Answered):
             for rank, diagnosis in enumerate(answer.outcome.diagnoses, start=1):
                 told(rank, diagnosis)
-        prediction = self._complete(prediction, answer, started_s)
-        await self._written(self._journal.finish(prediction))
+        left, prediction = prediction, self._complete(prediction, answer, started_s)
+        try:
+            await self._written(self._journal.finish(prediction))
+        except DdxError:
+            self._left[left.id] = left
+            raise
         self._at("kept")
         return prediction
+
+    async def close_left(self) -> None:
+        """Close as interrupted what was accepted and whose outcome could not be kept, for whoever
+        asks with its tracker, here or elsewhere. To be called again and again.
+        """
+        for id, prediction in list(self._left.items()):
+            with suppress(AlreadyFinished):
+                await self._close(prediction)
+            self._left.pop(id, None)
+
+    async def _close(self, prediction: Prediction) -> None:
+        closed = prediction.completed(INTERRUPTION)
+        await self._written(self._journal.finish(closed))
+        if self._claims is not None and prediction.request.tracker is not None:
+            await self._tell_claims(self._claims, closed)
 
     def _complete(
         self, prediction: Prediction, answer: EngineAnswer, started_s: float
@@ -306,7 +326,7 @@ class Predictor:
         if record is not None and record.completion is None:
             # Accepted, but its outcome could not be kept: nobody was told one.
             try:
-                await self._written(self._journal.finish(record.completed(INTERRUPTION)))
+                await self._close(record)
             except AlreadyFinished:
                 record = await asyncio.to_thread(self._journal.find, id)
         if record is None:
