@@ -50,6 +50,9 @@ class Settings:
         False, "start MLflow with its own login, for one user whose password is made and kept"
     )
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
+    experiment_folder: str = _setting(
+        "", "folder of its experiments where their names are paths; empty: /Shared on Databricks"
+    )
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
     legal_hold: str = _setting(
         "", "file of ids and trackers, one a line, that nothing erases; empty: there is none"
@@ -139,6 +142,12 @@ class Settings:
     def mlflow_uri(self) -> str:
         """Where clients reach MLflow."""
         return self.tracking_uri or f"http://{self.mlflow_host}:{self.mlflow_port}"
+
+    @property
+    def experiments_in(self) -> str:
+        """The folder before the names of experiments; empty where names are no paths."""
+        standard = "/Shared" if self.tracking_uri.startswith("databricks") else ""
+        return self.experiment_folder.rstrip("/") or standard
 
     @property
     def server_url(self) -> str:

@@ -47,7 +47,8 @@ def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
     """Erase these for ever. Raises JournalUnavailable, MissingExtra."""
     from ddx.adapters.mlflow_runs.erasing import MlflowEraser
 
-    runs = MlflowEraser(place(settings)[0])
+    tracking_uri, _, folder = place(settings)
+    runs = MlflowEraser(tracking_uri, folder)
     with closing(own_journal(settings)) as own:
         return erase(
             found,
