@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.production import servers
 from tests.production.servers import KEY_ID, SECRET
 from tests.tracking_server import _wait, a_free_port
 
@@ -336,3 +337,34 @@ def a_mlflow(folder: Path) -> Iterator[int]:
         finally:
             process.kill()
             process.wait()
+
+
+# --- whole installations ----------------------------------------------------------------
+
+
+@contextmanager
+def databricks_place(folder: Path) -> Iterator[servers.Part]:
+    folder.mkdir()
+    manners = Databricks(folder / "signed")
+    with a_mlflow(folder) as upstream, a_proxy(manners, upstream) as proxy:
+        manners.address = proxy.uri
+        yield servers.Part(
+            uri="databricks",
+            environment={
+                "DDX_TRACKING_URI": "databricks",
+                "DATABRICKS_HOST": proxy.uri,
+                "DATABRICKS_TOKEN": TOKEN,
+            },
+        )
+
+
+@contextmanager
+def sagemaker_place(folder: Path) -> Iterator[servers.Part]:
+    folder.mkdir()
+    with (
+        a_mlflow(folder) as upstream,
+        a_proxy(SageMaker("s3://bucket/theirs"), upstream) as proxy,
+        servers.s3(folder / "objects") as objects,
+    ):
+        more = {"DDX_TRACKING_URI": ARN, "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": proxy.uri}
+        yield servers.Part(uri=ARN, environment=objects.environment | more)

@@ -56,8 +56,10 @@ def mlflow() -> SimpleNamespace:
         from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    # A plugin for another kind of address complains there of ours, with each request.
-    logging.getLogger("mlflow.tracking.request_header.registry").setLevel(logging.ERROR)
+    # A plugin for another kind of address complains there of ours, with each request; Databricks'
+    # client of a workspace that does not describe itself.
+    for name in ("mlflow.tracking.request_header.registry", "databricks.sdk"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return SimpleNamespace(
         MlflowClient=MlflowClient,
         entities=entities,
