@@ -538,8 +538,9 @@ class Runs(Protocol):
 class RunEraser(Protocol):
     """Takes what leads to a patient out of the runs of a prediction."""
 
-    remains: Sequence[str]
-    """What it leaves there, in sentences."""
+    @property
+    def remains(self) -> Sequence[str]:
+        """What it leaves there, in sentences: all of them once it has erased."""
 
     def erase(self, id: PredictionId, at: datetime) -> Mapping[str, int]:
         """Erase it, and return what there was: `runs`, `files`, `traces`. Repeatable.
@@ -670,3 +671,50 @@ class Check:
     found: str
     advice: str = ""
     detail: Mapping[str, str | int | float] = field(default_factory=dict)
+    warns: bool = False
+    """Nothing is broken, but there is less than there could be: the advice is worth reading."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a tracking server did not do as it was asked."""
+
+    kind: str
+    """unreachable, untrusted, unauthenticated, forbidden, missing (it has no such thing), invalid,
+    absent (it knows no such request), limited, or failed."""
+    status: int | None = None
+    code: str = ""
+    """MLflow's, where it says one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What a tracking server that is not ours can do. None: it could not be asked."""
+
+    service: str
+    """Databricks, Amazon SageMaker, Azure ML or MLflow."""
+    experiment: str
+    """Name of the experiment that runs go to."""
+    refused: Refusal | None = None
+    """Why nothing more could be asked."""
+    version: str | None = None
+    experiment_id: str | None = None
+    """None where it is not there yet."""
+    experiment_refused: Refusal | None = None
+    """Why it could not be made."""
+    artifact_location: str | None = None
+    finds_tags: Refusal | bool | None = None
+    """True, or why it does not find runs by a tag."""
+    finds_patterns: bool | None = None
+    """Whether many tags are found by one search."""
+    traces: bool | None = None
+    assessments: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a trial on a tracking server."""
+
+    did: str
+    refused: Refusal | None = None
+    """None where it went well."""

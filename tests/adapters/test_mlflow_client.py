@@ -89,7 +89,6 @@ def an_error(code: str) -> bytes:
         (503, an_error("TEMPORARILY_UNAVAILABLE")),
         (400, an_error("BAD_REQUEST")),
         (400, b"Bad Request"),
-        (429, an_error("REQUEST_LIMIT_EXCEEDED")),
     ],
     ids=str,
 )
@@ -109,6 +108,8 @@ def test_an_answer_that_says_nothing_leaves_a_create_in_doubt_and_is_not_repeate
         (401, b"You are not authenticated"),
         (403, an_error("PERMISSION_DENIED")),
         (404, b"Not Found"),
+        (429, an_error("REQUEST_LIMIT_EXCEEDED")),
+        (429, b"<html>Too many requests</html>"),
     ],
     ids=str,
 )

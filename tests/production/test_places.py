@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import managed_mlflow
 from tests.production import servers
 from tests.system.stack import Reply, Stack, check, free_port
 
@@ -24,6 +25,8 @@ PLACES = {
     "mariadb-tls-azure": (servers.mariadb, servers.azure),
     "postgres-tls-gcs": (servers.postgres, servers.gcs),
     "foreign-mlflow": (servers.foreign_mlflow, None),
+    "databricks": (managed_mlflow.databricks_place, None),
+    "sagemaker": (managed_mlflow.sagemaker_place, None),
 }
 
 
@@ -34,10 +37,17 @@ class Elsewhere(Stack):
     database: servers.Part | None = None
 
     def client(self) -> Any:
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, set_tracking_uri
 
-        uri = self.environment.get("DDX_TRACKING_URI")
-        return MlflowClient(tracking_uri=uri or f"http://127.0.0.1:{self.mlflow_port}")
+        uri = self.environment.get("DDX_TRACKING_URI") or f"http://127.0.0.1:{self.mlflow_port}"
+        if not uri.startswith("http"):
+            set_tracking_uri(uri)  # plugins ask MLflow for it
+        return MlflowClient(tracking_uri=uri)
+
+    @property
+    def experiment(self) -> str:
+        on_databricks = self.environment.get("DDX_TRACKING_URI") == "databricks"
+        return "/Shared/ddx-server-tracking" if on_databricks else "ddx-server-tracking"
 
     def artifacts(self, run: Any) -> dict[str, bytes]:
         folder = self.home / "read" / run.info.run_id
@@ -146,6 +156,23 @@ def test_a_backup_is_verified_and_restores(stack: Elsewhere) -> None:
     ):
         done = stack.ddx(*words)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
+
+
+def test_what_somebody_elses_mlflow_can_do_is_in_the_log_and_told_by_the_doctor(
+    stack: Elsewhere,
+) -> None:
+    if "DDX_TRACKING_URI" not in stack.environment:
+        pytest.skip("this place's MLflow is ours")
+    logs = [one.read_text() for one in (stack.home / "ddx_data").glob("logs/*")]
+    said = "".join([*logs, (stack.home / "up.log").read_text()]).splitlines()
+    (line,) = [one for one in said if '"tracking_server"' in one]
+    told = json.loads(line)
+    assert {"mlflow", "experiment", "search_by_tag", "artifacts", "traces", "erasure"} <= set(told)
+    done = stack.ddx("doctor", "--all", "--json")
+    checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+    for name in ("MLflow", "experiment", "search by tag", "artifacts", "trial run"):
+        assert checks[name]["ok"], checks[name]
+    assert told["mlflow"] == checks["MLflow"]["found"]
 
 
 def test_a_database_that_starts_again_loses_nothing(stack: Elsewhere) -> None:

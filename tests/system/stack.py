@@ -148,10 +148,14 @@ class Stack:
 
         return MlflowClient(tracking_uri=f"http://127.0.0.1:{self.mlflow_port}")
 
+    @property
+    def experiment(self) -> str:
+        return "ddx-server-tracking"
+
     def runs(self) -> list[Any]:
         """Every active run of the experiment, through MLflow's own client."""
         client = self.client()
-        experiment = client.get_experiment_by_name("ddx-server-tracking")
+        experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
             return []
         found: list[Any] = []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ddx.cli import exits
 from ddx.cli.output import as_json, print_json
+
+if TYPE_CHECKING:
+    from ddx.ports import Check
 
 
 @click.command(
@@ -16,7 +21,8 @@ from ddx.cli.output import as_json, print_json
     "--all",
     "all_of_it",
     is_flag=True,
-    help="Doors, certificate, clock, backups, and a small file into the artifact store and out.",
+    help="Doors, certificate, clock, backups; a small file into the artifact store and out, or a"
+    " small run where MLflow is somebody else's.",
 )
 @as_json
 def command(*, all_of_it: bool, as_json: bool) -> int:
@@ -35,7 +41,8 @@ def command(*, all_of_it: bool, as_json: bool) -> int:
                 "name": check.name,
                 "ok": check.ok,
                 "found": check.found,
-                "advice": None if check.ok else check.advice,
+                "advice": check.advice if check.warns or not check.ok else None,
+                "warns": check.warns,
                 "detail": dict(check.detail),
             }
             for check in checks
@@ -44,7 +51,13 @@ def command(*, all_of_it: bool, as_json: bool) -> int:
         return exits.EXIT_OK if ok else exits.EXIT_NOT_OK
     width = max(len(check.name) for check in checks)
     for check in checks:
-        click.echo(f"{'ok' if check.ok else 'NOT OK':<7} {check.name:<{width}}  {check.found}")
-        if not check.ok:
+        click.echo(f"{_mark(check):<7} {check.name:<{width}}  {check.found}")
+        if check.warns or not check.ok:
             click.echo(f"{'':<7} {'':<{width}}  -> {check.advice}")
     return exits.EXIT_OK if ok else exits.EXIT_NOT_OK
+
+
+def _mark(check: Check) -> str:
+    if not check.ok:
+        return "NOT OK"
+    return "warn" if check.warns else "ok"

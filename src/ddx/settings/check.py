@@ -51,8 +51,17 @@ def check(settings: Settings) -> None:
     oidc.check(settings)
     if settings.tracking_uri:
         check_address(settings.tracking_uri, "tracking_uri")
+    _check_experiments(settings)
     if not settings.instance.replace("-", "").replace("_", "").isalnum():
         raise SettingsError("instance must be letters, digits, - and _")
+
+
+def _check_experiments(settings: Settings) -> None:
+    folder = settings.experiment_folder
+    if folder and not settings.tracking_uri:
+        raise SettingsError("experiment_folder is for the MLflow that tracking_uri names")
+    if folder and not (folder.startswith("/") and folder.strip("/")):
+        raise SettingsError("experiment_folder must be an absolute path, such as /Shared/ddx")
 
 
 def _check_fallback(settings: Settings, model: Model) -> None:

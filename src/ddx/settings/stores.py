@@ -28,6 +28,7 @@ _NEEDED = {
     "wasb": ("azure.storage.blob", "azure"),
     "wasbs": ("azure.storage.blob", "azure"),
     "abfss": ("azure.storage.filedatalake", "azure"),
+    "arn": ("sagemaker_mlflow", "sagemaker"),
 }
 """Scheme -> what must be installed for it, and the extra that brings it."""
 _FILES = re.compile(r"(?<=[?&])(sslrootcert|sslcert|sslkey|sslcrl|ssl_ca|ssl_cert|ssl_key)=([^&]+)")
@@ -105,10 +106,13 @@ def absolute_artifacts(path: str, root: Path) -> str:
 def check_installed(*uris: str) -> None:
     """Raise MissingExtra, naming it, where a store's library is not installed."""
     for uri in uris:
-        scheme = uri.partition("://")[0]
+        scheme = uri.partition(":")[0]
         module, extra = _NEEDED.get(scheme, ("", ""))
         if module and not _installed(module):
-            raise MissingExtra(f"{scheme}:// needs {module}: pip install 'ddx-server[{extra}]'")
+            raise MissingExtra(f"{scheme}: needs {module}: pip install 'ddx-server[{extra}]'")
+        if scheme == "azureml" and not _installed("azureml.mlflow"):
+            # No extra of ours: its newest release refuses MLflow after 3.15.
+            raise MissingExtra("azureml: needs azureml-mlflow; docs/managed.md says how")
 
 
 def _installed(module: str) -> bool:

@@ -90,6 +90,9 @@ class Settings:
         "", "address at which people reach MLflow itself, where it listens beyond this machine"
     )
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
+    experiment_folder: str = _setting(
+        "", "folder of its experiments where their names are paths; empty: /Shared on Databricks"
+    )
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
     legal_hold: str = _setting(
         "", "file of ids and trackers, one a line, that nothing erases; empty: there is none"
@@ -203,6 +206,12 @@ class Settings:
         name = urlsplit(self.mlflow_public_url).hostname if tls else None
         host = name or reachable(self.mlflow_host)
         return f"{'https' if tls else 'http'}://{bracketed(host)}:{self.mlflow_port}"
+
+    @property
+    def experiments_in(self) -> str:
+        """The folder before the names of experiments; empty where names are no paths."""
+        standard = "/Shared" if self.tracking_uri.startswith("databricks") else ""
+        return self.experiment_folder.rstrip("/") or standard
 
     @property
     def server_url(self) -> str:

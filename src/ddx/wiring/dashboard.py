@@ -77,7 +77,7 @@ def run_page(settings: Settings, id: PredictionId) -> str | None:
     mlflow_login.come_in(settings)
     from ddx.adapters.mlflow_runs.address import run_page as asked
 
-    return asked(settings.mlflow_uri, id)
+    return asked(settings.mlflow_uri, id, settings.experiments_in)
 
 
 def moved(before: Prediction, after: Prediction) -> Sequence[Move]:

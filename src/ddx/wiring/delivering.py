@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from ddx.adapters import logs, processes
@@ -22,9 +23,10 @@ from ddx.ports import JournalReader, Vault
 from ddx.services.admission import Backlog
 from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
+from ddx.services.tracking_server import ServerWatch
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
-from ddx.wiring import auditing, mlflow_place, vaults
+from ddx.wiring import auditing, mlflow_place, tracking_server, vaults
 from ddx.wiring.doors import Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
@@ -77,8 +79,14 @@ def deliver(
         closing(SqliteDeliveryState(settings.data)) as state,
         closing(door(settings, stop, tries=DOOR_TRIES_ONCE if once else None)) as runs,
     ):
+        tell = _server_watch(settings)
         deliverer = Deliverer(
-            journals=journals, runs=runs, state=state, clock=SystemClock(), luck=luck
+            journals=journals,
+            runs=runs,
+            state=state,
+            clock=SystemClock(),
+            luck=luck,
+            back=tell,
         )
         if rebuild:
             deliverer.rebuild()
@@ -100,6 +108,7 @@ def deliver(
             }
         # A request that waits for its answer comes before a record that is safe already.
         yield_to_others()
+        tell()
         with (
             _tending(settings, journals),
             tracing(settings),
@@ -108,6 +117,13 @@ def deliver(
         ):
             deliverer.run(stop)
         return {"left": sum(1 for _ in waiting(journals(), state))}
+
+
+def _server_watch(settings: Settings) -> Callable[[], None]:
+    """Return what says in the log what somebody else's MLflow can do; ours needs no saying."""
+    if not settings.tracking_uri:
+        return lambda: None
+    return ServerWatch(partial(tracking_server.checks, settings, make=True)).tell
 
 
 def _make_store(settings: Settings) -> None:

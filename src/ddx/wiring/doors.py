@@ -59,7 +59,8 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
         ours = settings.artifacts_path if not settings.tracking_uri else None
-        return ClientRuns(settings.mlflow_uri, ours, user, pages)
+        check_installed(settings.tracking_uri)
+        return ClientRuns(settings.mlflow_uri, ours, user, pages, settings.experiments_in)
     check_installed(settings.db_uri, settings.artifacts_path)
     bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages)
     for _ in range(tries) if tries is not None else count():

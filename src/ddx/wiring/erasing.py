@@ -50,7 +50,8 @@ def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
     """Erase these for ever. Raises JournalUnavailable, MissingExtra."""
     from ddx.adapters.mlflow_runs.erasing import MlflowEraser
 
-    runs, keys = MlflowEraser(place(settings)[0]), vault(settings)
+    tracking_uri, _, folder = place(settings)
+    runs, keys = MlflowEraser(tracking_uri, folder), vault(settings)
     with closing(own_journal(settings)) as own:
         return erase(
             found,

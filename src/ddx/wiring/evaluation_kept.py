@@ -151,16 +151,17 @@ def _run(
     return keep_evaluation(*place(settings), run)
 
 
-def place(settings: Settings) -> tuple[str, str | None]:
-    """Return MLflow's address, and the folder for its files where they are ours to place.
+def place(settings: Settings) -> tuple[str, str | None, str]:
+    """Return MLflow's address, the folder for its files where they are ours to place, and the
+    folder of its experiments.
 
     Where MLflow's server does not run, the address is the store behind it.
     """
     come_in(settings)
     ours = None if settings.tracking_uri else settings.artifacts_path
     if settings.tracking_uri or http_probe.listens(settings.mlflow_uri):
-        return settings.mlflow_uri, ours
-    return settings.db_uri, ours
+        return settings.mlflow_uri, ours, settings.experiments_in
+    return settings.db_uri, ours, ""
 
 
 def metrics(summary: Summary, stability: Stability | None = None) -> dict[str, float]:

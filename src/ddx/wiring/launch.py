@@ -60,6 +60,8 @@ def supervisor(
         _check_mlflow()
         check_installed(settings.db_uri, settings.artifacts_path)
         specs.append(_mlflow(settings))
+    else:
+        check_installed(settings.tracking_uri)
     if local_llm:
         specs.append(_local_llm(settings))
     return Supervisor(specs, clock=SystemClock(), say=say)

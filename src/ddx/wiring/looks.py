@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ddx.adapters import database_facts, folders, http_probe, processes
+from ddx.adapters import database_facts, folders, processes
 from ddx.adapters.delivery_state import DeliveryStatusReader
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.adapters.system import free_bytes
 from ddx.ports import Check
 from ddx.services import doctor
+from ddx.services.tracking_server import NAMES
 from ddx.settings import Settings, mask_uri
-from ddx.wiring import launch, mlflow_place
+from ddx.wiring import launch, mlflow_place, tracking_server
 
 
 def looks(settings: Settings) -> dict[str, Callable[[], Check]]:
@@ -25,7 +26,9 @@ def looks(settings: Settings) -> dict[str, Callable[[], Check]]:
         found["MLflow"] = partial(_mlflow, settings)
         found["MLflow database"] = partial(_database, settings)
     else:
-        found["MLflow"] = partial(_foreign_mlflow, settings)
+        asked = cache(partial(tracking_server.checks, settings))
+        for name in NAMES:
+            found[name] = partial(_foreign, asked, name)
     found["server"] = partial(_server, settings)
     found["modes"] = partial(_modes, settings)
     found["disk"] = partial(_disk, settings)
@@ -74,16 +77,9 @@ def _is_ours(settings: Settings, pid: int) -> bool:
     )
 
 
-def _foreign_mlflow(settings: Settings) -> Check:
-    shown = mask_uri(settings.tracking_uri)
-    if not settings.tracking_uri.startswith(("http://", "https://")):
-        return Check(name="MLflow", ok=True, found=f"{shown}: not looked at from here")
-    return Check(
-        name="MLflow",
-        ok=http_probe.listens(settings.tracking_uri),
-        found=shown,
-        advice="Nothing listens there: start it, or correct tracking_uri. Delivery waits.",
-    )
+def _foreign(asked: Callable[[], Sequence[Check]], name: str) -> Check:
+    named = {check.name: check for check in asked()}
+    return named.get(name) or Check(name=name, ok=True, found="cannot be asked yet")
 
 
 def _database(settings: Settings) -> Check:

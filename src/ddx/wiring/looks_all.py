@@ -18,13 +18,14 @@ from ddx.ports import Check
 from ddx.services import doctor_all
 from ddx.settings import Settings, mask_uri
 from ddx.settings.stores import check_installed
-from ddx.wiring import callers, launch, master_keys, mlflow_place
+from ddx.wiring import callers, launch, master_keys, mlflow_place, tracking_server
 
 
 def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
     """Return each further look by its name. None is taken yet.
 
-    One of them writes: a small file into the artifact store, which it removes.
+    One of them writes: a small file into the artifact store, or a small run where MLflow is
+    somebody else's. It removes them.
     """
     found: dict[str, Callable[[], Check]] = {
         "clock": partial(_clock, settings),
@@ -40,6 +41,8 @@ def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
     if launch.starts_mlflow(settings):
         found["MLflow's door"] = partial(_mlflow_door, settings)
         found["artifact store"] = partial(_artifacts, settings)
+    else:
+        found["trial run"] = partial(tracking_server.tried, settings)
     found["master key"] = partial(_master_key, settings)
     found["backups"] = partial(_backups, settings)
     return found

@@ -93,7 +93,8 @@ def _tracer(
 
         ours = settings.artifacts_path if not settings.tracking_uri else None
         with closing(door(settings, stop)) as runs:
-            traces = MlflowTraces(settings.mlflow_uri, ours, partial(encode, version=__version__))
+            coded = partial(encode, version=__version__)
+            traces = MlflowTraces(settings.mlflow_uri, ours, coded, settings.experiments_in)
             yield _new(settings, journals, traces, places, runs)
 
 

@@ -10,19 +10,20 @@ import urllib.error
 import urllib.parse
 from typing import Any
 
+from ddx.adapters.mlflow_runs.experiment import full_name
 from ddx.adapters.mlflow_runs.rest import ask, basic
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import EXPERIMENT
 from ddx.errors import TrackerUnavailable
 
 
-def run_page(tracking_uri: str, id: PredictionId) -> str | None:
+def run_page(tracking_uri: str, id: PredictionId, folder: str = "") -> str | None:
     """Return the address of a prediction's run in MLflow's pages; None where it has none yet.
 
     Raises TrackerUnavailable.
     """
     api = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow"
-    name = urllib.parse.urlencode({"experiment_name": EXPERIMENT})
+    name = urllib.parse.urlencode({"experiment_name": full_name(EXPERIMENT, folder)})
     try:
         experiment = _asked(f"{api}/experiments/get-by-name?{name}")["experiment"]["experiment_id"]
         found = _asked(

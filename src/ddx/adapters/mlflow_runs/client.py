@@ -9,12 +9,12 @@ from operator import itemgetter
 from typing import Any
 
 from ddx.adapters.mlflow_runs import files
-from ddx.adapters.mlflow_runs.experiment import Experiment, ensure
+from ddx.adapters.mlflow_runs.experiment import Experiment, ensure, full_name
 from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, all_tags, found_draft, metric_ms, note
-from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.adapters.mlflow_runs.library import connect, mlflow, translated
 from ddx.core.record import PredictionId
-from ddx.core.run_draft import RunDraft
-from ddx.errors import DeliveryRefused, TrackerUnavailable
+from ddx.core.run_draft import EXPERIMENT, RunDraft
+from ddx.errors import AnswerLost, DeliveryRefused, TrackerUnavailable
 from ddx.ports import FoundRun, Seen
 
 _PAGE = 1000
@@ -31,16 +31,25 @@ class ClientRuns:
     """About a second's work: between batches the deliverer can be stopped."""
 
     def __init__(
-        self, tracking_uri: str, artifacts_path: str | None, user: str, pages: str = ""
+        self,
+        tracking_uri: str,
+        artifacts_path: str | None,
+        user: str,
+        pages: str = "",
+        folder: str = "",
     ) -> None:
         """`artifacts_path` is where a new experiment keeps its files, in the layout of MLflow's
         server; None leaves that to the server. `user` is shown as the runs' user, `pages` is the
-        address of our server, for links.
+        address of our server, for links; `folder` is where experiments are, where their names are
+        paths.
         Loads MLflow's client, in seconds. Raises MissingExtra.
         """
         mlflow()
         self._tracking_uri = tracking_uri
         self._user, self._pages = user, pages
+        self._name = full_name(EXPERIMENT, folder)
+        self._knows_patterns = True
+        """Whether MLflow's search takes LIKE: asked of it by the first search."""
         self._made: Any = None
         self._artifacts_path = artifacts_path
         self._experiment_id = ""
@@ -97,8 +106,10 @@ class ClientRuns:
 
     def all_ids(self) -> Iterator[PredictionId]:
         """Yield the prediction id of every active run of the experiment that has one."""
-        for run in self._search(f"tags.`{ID_TAG}` LIKE '%'"):
-            yield PredictionId(run.data.tags[ID_TAG])
+        for run in self._like("%"):
+            id = run.data.tags.get(ID_TAG)
+            if id:
+                yield PredictionId(id)
 
     def discard(self, run_id: str) -> None:
         """Soft-delete a late twin."""
@@ -129,9 +140,7 @@ class ClientRuns:
     @property
     def _client(self) -> Any:
         if self._made is None:
-            library = mlflow()
-            with translated("reaching MLflow"):
-                self._made = library.MlflowClient(self._tracking_uri)
+            self._made = connect(self._tracking_uri)
         return self._made
 
     @contextmanager
@@ -151,7 +160,7 @@ class ClientRuns:
             raise
 
     def _ensured(self) -> Experiment:
-        experiment = ensure(self._client, self._artifacts_path)
+        experiment = ensure(self._client, self._artifacts_path, self._name)
         self._experiment_id = experiment.id
         if experiment.restored:
             # With the experiment, MLflow restores all its runs.
@@ -172,11 +181,32 @@ class ClientRuns:
     def _find(self, ids: Iterable[PredictionId]) -> dict[PredictionId, list[Any]]:
         found: dict[PredictionId, list[Any]] = {id: [] for id in ids}
         for prefix in _prefixes(sorted(found)):
-            for run in self._search(f"tags.`{ID_TAG}` LIKE '{prefix}%'"):
+            for run in self._like(f"{prefix}%", found):
                 found.get(PredictionId(run.data.tags[ID_TAG]), []).append(run)
         for runs in found.values():
             runs.sort(key=lambda run: (not _whole(run), run.info.run_id))
         return {id: runs for id, runs in found.items() if runs}
+
+    def _like(self, pattern: str, ids: Iterable[PredictionId] = ()) -> Iterator[Any]:
+        """Yield the runs whose tag is like a pattern. Where MLflow knows no patterns: those of
+        `ids` that begin so, one search for each, and without any every run.
+        """
+        if self._knows_patterns:
+            try:
+                yield from self._search(f"tags.`{ID_TAG}` LIKE '{pattern}'")
+            except (DeliveryRefused, AnswerLost):
+                # Services say it each in its own way. Where this fails too, it is no matter of
+                # patterns; where it goes well, nothing but speed is lost.
+                list(self._search(f"tags.`{ID_TAG}` = 'none'"))
+                self._knows_patterns = False
+            else:
+                return
+        begin = pattern.removesuffix("%")
+        if not begin:
+            yield from self._search("")
+        for id in ids:
+            if begin and id.startswith(begin):
+                yield from self._search(f"tags.`{ID_TAG}` = '{id}'")
 
     def _search(self, filter_string: str) -> Iterator[Any]:
         experiment_id, token = self._experiment, None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddx.adapters.mlflow_runs.experiment import ensure
-from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.adapters.mlflow_runs.experiment import ensure, full_name
+from ddx.adapters.mlflow_runs.library import connect, mlflow, translated
 
 EXPERIMENT = "ddx-evaluation"
 _DATASET_DIGEST = 36
@@ -33,16 +33,17 @@ class EvaluationRun:
     """Its files, which become the run's artifacts."""
 
 
-def keep_evaluation(tracking_uri: str, artifacts_path: str | None, run: EvaluationRun) -> str:
+def keep_evaluation(
+    tracking_uri: str, artifacts_path: str | None, folder: str, run: EvaluationRun
+) -> str:
     """Make the run, whole, and return its id.
 
-    `artifacts_path` is as for `ClientRuns`. A run that could not be filled is left FAILED.
-    Raises MissingExtra, TrackerUnavailable, DeliveryRefused.
+    `artifacts_path` and `folder` are as for `ClientRuns`. A run that could not be filled is left
+    FAILED. Raises MissingExtra, TrackerUnavailable, DeliveryRefused.
     """
     library = mlflow()
-    with translated("keeping the evaluation"):
-        client = library.MlflowClient(tracking_uri)
-    experiment = ensure(client, artifacts_path, EXPERIMENT)
+    client = connect(tracking_uri)
+    experiment = ensure(client, artifacts_path, full_name(EXPERIMENT, folder))
     with translated("keeping the evaluation"):
         made = client.create_run(
             experiment.id, start_time=run.start_ms, tags=dict(run.tags), run_name=run.name

@@ -23,6 +23,15 @@ class Experiment:
     """It had been deleted, and its runs with it."""
 
 
+def full_name(name: str, folder: str) -> str:
+    """Return an experiment's name below a folder, for servers where names are paths.
+
+    >>> full_name("ddx-evaluation", "/Shared"), full_name("ddx-evaluation", "")
+    ('/Shared/ddx-evaluation', 'ddx-evaluation')
+    """
+    return f"{folder}/{name}" if folder else name
+
+
 def ensure(client: Any, artifacts_path: str | None, name: str = EXPERIMENT) -> Experiment:
     """Return the experiment, made where it is missing and restored where it was deleted.
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.adapters.mlflow_runs.library import repository, translated
 from ddx.core.run_draft import RunDraft
 from ddx.errors import DeliveryRefused, TrackerUnavailable
 
@@ -76,9 +76,9 @@ def load(uri: str, tracking_uri: str | None = None) -> dict[str, str]:
         with _on_disk("reading artifacts"):
             return _read(path)
     with translated("downloading artifacts"), tempfile.TemporaryDirectory() as folder:
-        repository = mlflow().get_artifact_repository(uri, tracking_uri)
-        for found in repository.list_artifacts():
-            repository.download_artifacts(found.path, folder)
+        store = repository(uri, tracking_uri)
+        for found in store.list_artifacts():
+            store.download_artifacts(found.path, folder)
         return _read(Path(folder))
 
 
@@ -99,7 +99,7 @@ def remove_all(folder: Path) -> int:
 def _upload(tracking_uri: str | None, uri: str, contents: Mapping[str, bytes]) -> None:
     with translated("uploading artifacts"), tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), contents)
-        mlflow().get_artifact_repository(uri, tracking_uri).log_artifacts(folder)
+        repository(uri, tracking_uri).log_artifacts(folder)
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

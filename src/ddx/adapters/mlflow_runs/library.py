@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 from ddx.errors import AnswerLost, DdxError, DeliveryRefused, MissingExtra, TrackerUnavailable
 
@@ -22,15 +24,25 @@ _DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_NO_RETRY = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # Databricks' own client, which is used there, counts seconds instead: it waits a second or more
+    # after a failure, so that with one second it never tries again. 0 would mean its default.
+    "MLFLOW_DATABRICKS_ENDPOINT_HTTP_RETRY_TIMEOUT": "1",
+}
+_NAMED_BY_THE_PROCESS = frozenset({"arn", "azureml", "databricks", "databricks-uc", "uc"})
+"""Kinds of address whose clients ask MLflow which address the process has set, to sign for it."""
 _REFUSALS = frozenset(
     {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
 """A code that would come again. Not among them: BAD_REQUEST, which MLflow also says when its
 database is only busy."""
-_NOT_DONE = frozenset({401, 403, 404})
+_NOT_DONE = frozenset({401, 403, 404, 429})
 """Statuses of a request that MLflow, or what stands before it, did not even try."""
 _NEVER_SENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"})
 """urllib3's errors from before the first byte of a request."""
+_TOLD_TO_WAIT = frozenset({"TooManyRequests", "RequestLimitExceeded", "ResourceExhausted"})
+"""Databricks' client's errors of a request that was turned away for its number."""
 
 
 @cache
@@ -40,14 +52,37 @@ def mlflow() -> SimpleNamespace:
     try:
         from mlflow import entities
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-        from mlflow.tracking import MlflowClient
+        from mlflow.tracking import MlflowClient, set_tracking_uri
+        from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
     except ModuleNotFoundError as error:
         raise _missing(error) from error
+    # A plugin for another kind of address complains there of ours, with each request; Databricks'
+    # client of a workspace that does not describe itself.
+    for name in ("mlflow.tracking.request_header.registry", "databricks.sdk"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return SimpleNamespace(
         MlflowClient=MlflowClient,
         entities=entities,
         get_artifact_repository=get_artifact_repository,
+        set_tracking_uri=set_tracking_uri,
+        with_profile=add_databricks_profile_info_to_artifact_uri,
     )
+
+
+def connect(tracking_uri: str) -> Any:
+    """Return MLflow's client of an address. Asks nothing yet. Raises MissingExtra."""
+    library = mlflow()
+    with translated("reaching MLflow"):
+        if tracking_uri.partition(":")[0] in _NAMED_BY_THE_PROCESS:
+            library.set_tracking_uri(tracking_uri)
+        return library.MlflowClient(tracking_uri)
+
+
+def repository(uri: str, tracking_uri: str | None = None) -> Any:
+    """Return MLflow's way to the files at an artifact URI of a server."""
+    library = mlflow()
+    named = library.with_profile(uri, tracking_uri) if tracking_uri else uri
+    return library.get_artifact_repository(named, tracking_uri)
 
 
 @cache
@@ -85,7 +120,7 @@ def _prepare() -> None:
         os.environ.setdefault(name, value)
     # Not a default: MLflow's client repeats a POST whose answer was lost, and a repeated
     # create is a second run. Delivery tries again by itself, after looking.
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    os.environ.update(_NO_RETRY)
 
 
 def _missing(error: ModuleNotFoundError) -> MissingExtra:
@@ -116,14 +151,21 @@ def _translation(error: Exception, doing: str) -> DdxError:
     if code in _REFUSALS:
         return DeliveryRefused(f"{doing}: MLflow answered {code}")
     status = error.get_http_status_code() if hasattr(error, "get_http_status_code") else None
+    if str(code).isdigit():  # Databricks says the status again in the place of a code
+        status = int(str(code))
     if status in _NOT_DONE:
         return TrackerUnavailable(f"{doing}: MLflow answered {code}")
-    if any(type(cause).__name__ in _NEVER_SENT for cause in _causes(error)):
+    kinds = {type(cause).__name__ for cause in causes(error)}
+    if any("too many 429" in str(cause) for cause in causes(error)):  # urllib3's words
+        kinds.add("TooManyRequests")
+    if kinds & _NEVER_SENT:
         return TrackerUnavailable(f"{doing}: nothing answers at MLflow's address")
+    if kinds & _TOLD_TO_WAIT:
+        return TrackerUnavailable(f"{doing}: MLflow takes no more requests for now")
     return AnswerLost(f"{doing}: {code or type(error).__name__}")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Walk the errors behind an error; urllib3 hides its own in `reason` and `args`."""
     waiting: list[object] = [error]
     seen: set[int] = set()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddx.adapters.mlflow_runs.evaluation import EXPERIMENT
-from ddx.adapters.mlflow_runs.experiment import ensure
-from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.adapters.mlflow_runs.experiment import ensure, full_name
+from ddx.adapters.mlflow_runs.library import connect, mlflow, translated
 
 _FOLDER = "program"
 
@@ -27,18 +27,19 @@ class ProgramRun:
     files: Sequence[Path]
 
 
-def keep_program(tracking_uri: str, artifacts_path: str | None, run: ProgramRun) -> tuple[str, str]:
+def keep_program(
+    tracking_uri: str, artifacts_path: str | None, folder: str, run: ProgramRun
+) -> tuple[str, str]:
     """Make the run and the version; return the run's id and `name/version`.
 
-    `artifacts_path` is as for `ClientRuns`. The file is DSPy's own JSON and no pickle, so it is
-    no MLflow flavour: `ddx` loads it, and MLflow keeps, shows and compares it. Raises
-    MissingExtra, TrackerUnavailable, DeliveryRefused.
+    `artifacts_path` and `folder` are as for `ClientRuns`. The file is DSPy's own JSON and no
+    pickle, so it is no MLflow flavour: `ddx` loads it, and MLflow keeps, shows and compares it.
+    Raises MissingExtra, TrackerUnavailable, DeliveryRefused.
     """
     library = mlflow()
     doing = "keeping the program"
-    with translated(doing):
-        client = library.MlflowClient(tracking_uri)
-    experiment = ensure(client, artifacts_path, EXPERIMENT)
+    client = connect(tracking_uri)
+    experiment = ensure(client, artifacts_path, full_name(EXPERIMENT, folder))
     with translated(doing):
         made = client.create_run(
             experiment.id, start_time=run.at_ms, tags=dict(run.tags), run_name=run.name

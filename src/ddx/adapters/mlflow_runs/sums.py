@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.adapters.mlflow_runs.experiment import full_name
+from ddx.adapters.mlflow_runs.library import connect, translated
 from ddx.core.run_draft import EXPERIMENT
 
 _PAGE = 1000
 _METRICS = ("success", "input_tokens", "output_tokens", "cost_usd")
 
 
-def sums(tracking_uri: str, _artifacts_path: str | None = None) -> dict[str, float]:
+def sums(
+    tracking_uri: str, _artifacts_path: str | None = None, folder: str = ""
+) -> dict[str, float]:
     """Return how many runs there are, and the sums of their metrics.
 
     MLflow has no aggregates: every run is fetched, about a second for each thousand. Raises
@@ -20,8 +23,8 @@ def sums(tracking_uri: str, _artifacts_path: str | None = None) -> dict[str, flo
     """
     found: Counter[str] = Counter(dict.fromkeys(("runs", *_METRICS), 0))
     with translated("adding up its runs"):
-        client: Any = mlflow().MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        client: Any = connect(tracking_uri)
+        experiment = client.get_experiment_by_name(full_name(EXPERIMENT, folder))
         token: str | None = ""
         while experiment is not None and token is not None:
             page = client.search_runs(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ddx.adapters.mlflow_runs.evaluation import EXPERIMENT
-from ddx.adapters.mlflow_runs.experiment import ensure
-from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.adapters.mlflow_runs.experiment import ensure, full_name
+from ddx.adapters.mlflow_runs.library import connect, mlflow, translated
 
 PARENT_TAG = "mlflow.parentRunId"
 """MLflow's own: its list of runs folds children under their parent."""
@@ -31,11 +31,11 @@ class SweepRun:
 class SweepRuns:
     """Parent runs in one MLflow. Each call raises TrackerUnavailable, DeliveryRefused."""
 
-    def __init__(self, tracking_uri: str, artifacts_path: str | None) -> None:
-        """`artifacts_path` is as for `ClientRuns`. Raises MissingExtra."""
-        with translated(_DOING):
-            self._client: Any = mlflow().MlflowClient(tracking_uri)
-        self._experiment = ensure(self._client, artifacts_path, EXPERIMENT).id
+    def __init__(self, tracking_uri: str, artifacts_path: str | None, folder: str) -> None:
+        """`artifacts_path` and `folder` are as for `ClientRuns`. Raises MissingExtra."""
+        self._client: Any = connect(tracking_uri)
+        name = full_name(EXPERIMENT, folder)
+        self._experiment = ensure(self._client, artifacts_path, name).id
 
     def begin(self, run: SweepRun, earlier: str | None = None) -> str:
         """Return the id of a running parent: the `earlier` one where it is still there."""

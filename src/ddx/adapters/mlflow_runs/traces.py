@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ddx.adapters.mlflow_runs.experiment import ensure
-from ddx.adapters.mlflow_runs.library import mlflow, tracing, translated
+from ddx.adapters.mlflow_runs.experiment import ensure, full_name
+from ddx.adapters.mlflow_runs.library import connect, mlflow, tracing, translated
 from ddx.core.assessing import Assessment
 from ddx.core.record import PredictionId
+from ddx.core.run_draft import EXPERIMENT
 from ddx.core.tracing import Span, Trace, Value
 from ddx.errors import DeliveryRefused
 
@@ -36,12 +37,14 @@ class MlflowTraces:
         tracking_uri: str,
         artifacts_path: str | None,
         encode: Callable[[Sequence[Trace]], bytes],
+        folder: str = "",
     ) -> None:
-        """`tracking_uri` is a server's; `artifacts_path` as of ClientRuns. Loads MLflow's client,
+        """`tracking_uri` is a server's; the others as of ClientRuns. Loads MLflow's client,
         in seconds. Raises MissingExtra.
         """
         mlflow()
         self._uri, self._artifacts_path, self._encode = tracking_uri, artifacts_path, encode
+        self._name = full_name(EXPERIMENT, folder)
         self._made: Any = None
         self._experiment_id = ""
 
@@ -83,7 +86,7 @@ class MlflowTraces:
     @property
     def _client(self) -> Any:
         if self._made is None:
-            self._made = mlflow().MlflowClient(self._uri)
+            self._made = connect(self._uri)
         return self._made
 
     @property
@@ -93,7 +96,7 @@ class MlflowTraces:
     @property
     def _experiment(self) -> str:
         if not self._experiment_id:
-            self._experiment_id = ensure(self._client, self._artifacts_path).id
+            self._experiment_id = ensure(self._client, self._artifacts_path, self._name).id
         return self._experiment_id
 
 

@@ -65,10 +65,12 @@ class Deliverer:
         settle_s: float = SETTLE_S,
         backoff: Backoff = Backoff(limit_s=30.0),  # noqa: B008  (frozen)
         at: Moment = lambda name: None,  # noqa: ARG005
+        back: Callable[[], None] = lambda: None,
     ) -> None:
         """`journals` is asked at each step: another server may start with one of its own.
 
-        `at` is called at the moments `opened`, `sent` and `acknowledged`.
+        `at` is called at the moments `opened`, `sent` and `acknowledged`; `back` by `run`, when
+        MLflow answers again after it did not.
         """
         self._journals = journals
         self._runs = runs
@@ -78,6 +80,7 @@ class Deliverer:
         # Each prediction has two: accepted, finished.
         self._events = runs.batch * 2
         self._at = at
+        self._back = back
         self._courier = Courier(
             runs=runs, state=state, clock=clock, chance=self._chance, settle_s=settle_s, at=at
         )
@@ -96,6 +99,7 @@ class Deliverer:
                 continue
             if failures:
                 log.info("delivery goes on", extra={"event": "delivery_resumed"})
+                self._back()
             failures = 0
             if progress.idle:
                 stop.wait(poll_s)
