@@ -52,7 +52,7 @@ def read_ring(folder: Path) -> Ring | None:
     """
     try:
         said = json.loads((folder / NAME).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise MasterKeyUnavailable(f"{NAME} cannot be read: {error.strerror}") from error
