@@ -18,11 +18,14 @@ from ddx.errors import MissingExtra
 USER, READER = "ddx", "ddx-reader"
 _FILES = {USER: "password", READER: "reader-password"}
 _SECRET, _INI, _USERS = "secret", "auth.ini", "users.db"
+# The cache saves a slow hash for each request. MLflow empties it where a password changes, in the
+# process that changes it: we start one.
 _SETTINGS = """[mlflow]
 default_permission = NO_PERMISSIONS
 database_uri = sqlite:///{users}
 admin_username = {user}
 admin_password = comes from the environment
+auth_cache_ttl_seconds = 60
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
 

@@ -25,6 +25,8 @@ _OURS = frozenset({"authorization", "cookie", "x-api-key", "origin", "referer", 
 """Of the caller and our own address: not the other server's business."""
 _NOT_BACK = _HOP | {"server", "date", "set-cookie", "www-authenticate", "strict-transport-security"}
 _TIMEOUT_S = 120.0
+_KEPT_S = 2.0
+"""An idle connection. Uvicorn closes one after five seconds: one used then would be cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,11 @@ class ReverseProxy:
         # No proxy and no netrc of the environment: the address is the only one.
         trusted = _trusted(ca) if ca else True
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=_TIMEOUT_S, trust_env=False, verify=trusted
+            base_url=url,
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            verify=trusted,
+            limits=httpx.Limits(keepalive_expiry=_KEPT_S),
         )
 
     async def passed(

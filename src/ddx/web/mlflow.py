@@ -119,16 +119,18 @@ class _Other:
 
     def __init__(self, server: Server) -> None:
         self._settings = server.settings
+        self._making_sure = asyncio.Lock()
         self._sure_until_s = 0.0
 
     async def way(self, caller: Caller) -> ReverseProxy:
         """Return the way for a caller. Raises TrackerUnavailable, MissingExtra, SettingsError."""
         if caller.tenant is None:
             return self._admins
-        if time.monotonic() > self._sure_until_s:
-            # The experiment may have come, or come back as another one, since the last look.
-            await asyncio.to_thread(reader(self._settings).ensure)
-            self._sure_until_s = time.monotonic() + _SURE_FOR_S
+        async with self._making_sure:
+            if time.monotonic() > self._sure_until_s:
+                # The experiment may have come, or come back as another one, since the last look.
+                await asyncio.to_thread(reader(self._settings).ensure)
+                self._sure_until_s = time.monotonic() + _SURE_FOR_S
         return self._readers
 
     @cached_property

@@ -16,6 +16,9 @@ from ddx.adapters.mlflow_runs.rest import ask, basic
 from ddx.core.run_draft import EXPERIMENT
 from ddx.errors import TrackerUnavailable
 
+_TIMEOUT_S = 30.0
+"""MLflow may have a page's dozen requests to answer first."""
+
 
 class Reader:
     """One user of one MLflow."""
@@ -93,4 +96,5 @@ class Reader:
             method=method,
             authorization=authorization or self._admin,
             ca=self._ca,
+            timeout_s=_TIMEOUT_S,
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0
 
 
 def ask(
@@ -20,6 +20,7 @@ def ask(
     method: str | None = None,
     authorization: str | None = None,
     ca: str | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
     """Return what MLflow answers: to a GET, or with a `body` to a POST.
 
@@ -31,7 +32,7 @@ def ask(
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  (of settings)
     context = _trusted(ca) if url.startswith("https:") else None
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=context) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=timeout_s, context=context) as answer:  # noqa: S310
         found: dict[str, Any] = json.load(answer)
     return found
 
