@@ -43,3 +43,18 @@ def test_a_token_of_the_examples_issuer_gives_what_the_page_says(
     caller = claim_rules(found).caller(found.oidc_issuer, {"sub": "s"} | claims)
     assert caller.tenant == tenant
     assert caller.roles == roles
+
+
+def test_the_times_that_the_page_says_are_the_ones_that_are_kept() -> None:
+    issuer = pytest.importorskip("ddx.adapters.oidc.issuer", reason="needs the extra `oidc`")
+    kept = (issuer.FRESH_S, issuer.LATE_S, issuer.GOOD_S, issuer.ASK_S, issuer.LEEWAY_S)
+    assert kept == (5 * 60, 10 * 60, 6 * 3600, 10, 30)
+    said = " ".join(PAGE.split())
+    for words in (
+        "fetched every five minutes",
+        "refused after ten minutes at the latest",
+        "good for six hours",
+        "than every ten seconds",
+        "with 30 seconds for clocks",
+    ):
+        assert words in said
