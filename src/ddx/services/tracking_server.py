@@ -22,7 +22,8 @@ _LOGIN = {
     "MLflow": "Set MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN.",
 }
 _RIGHTS = {
-    "Databricks": "Ask for CAN EDIT on the experiment, or on its folder while it is not there.",
+    "Databricks": "A DATABRICKS_TOKEN that is wrong or has expired is told so, too. Else ask for"
+    " CAN EDIT on the experiment, or on its folder while it is not there.",
     "Amazon SageMaker": "Allow the role the actions sagemaker-mlflow:* on this tracking server.",
     "Azure ML": "Ask for the role AzureML Data Scientist on the workspace.",
     "MLflow": "Ask its operator for EDIT on the experiment, and for the right to make it.",
