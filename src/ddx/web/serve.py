@@ -31,7 +31,7 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     with launch.deliverer_beside(settings, wanted=with_deliverer):
         server.start()
         try:
-            _Http(settings, server).run()
+            http_server(server).run()
         finally:
             server.stop()
 
@@ -47,9 +47,14 @@ def serve_as_worker(settings: Settings, team: Sequence[str], parent: int) -> Non
     server = Server(settings, team)
     server.start()
     try:
-        _Http(settings, server).run([door])
+        http_server(server).run([door])
     finally:
         server.stop()
+
+
+def http_server(server: Server) -> uvicorn.Server:
+    """Return what answers over HTTP, over a server's services."""
+    return _Http(server.settings, server)
 
 
 class _Http(uvicorn.Server):
