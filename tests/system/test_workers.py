@@ -335,6 +335,16 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         assert f"port {first.stack.port} is held by pid" in second.stack.last_words().lower()
 
 
+def test_a_second_parent_on_the_same_data_folder_touches_nothing(tmp_path: Path) -> None:
+    first, second = Alone(tmp_path), Alone(tmp_path)
+    with first.serving():
+        assert first.stack.post(case="Fever.").status == 200
+        assert second.start().wait(60) == 33
+        assert "writes the journal 'main'" in first.stack.last_words()
+        told = {counted(first.stack, "ddx_predictions_total") for _ in range(8)}
+        assert told == {1}
+
+
 def test_a_key_s_limits_hold_over_all_workers(tmp_path: Path) -> None:
     site = Alone(tmp_path)
     made = subprocess.run(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import uvicorn
 
 from ddx.adapters import processes
-from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web import tls
 from ddx.web.api import create_app
@@ -40,10 +39,7 @@ def serve_as_worker(settings: Settings, team: Sequence[str], parent: int) -> Non
     """Serve as one of several processes that share the port, until SIGTERM or `parent` ends."""
     processes.end_with(parent)
     set_up_logs(settings)
-    try:
-        door = processes.shared_socket(settings.host, settings.port)
-    except OSError as error:
-        raise PortInUse(f"Port {settings.port} cannot be shared ({error.strerror}).") from error
+    door = processes.shared_socket(settings.host, settings.port)
     server = Server(settings, team)
     server.start()
     try:
