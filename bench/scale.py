@@ -2,7 +2,9 @@
 
 An engine that burns 5 ms of processor time for each, delivery paused while it is measured; each
 number of workers in turn, in each round. A prediction counts where its client got a 2xx, and the
-journals are counted beside. wrk makes the load: what processor time it took is printed, too.
+journals are counted beside. wrk makes the load: what processor time it took is printed, too, and
+what the server's processes took for each prediction, which other work on the machine does not
+change.
 
     python -m bench.scale [--workers 1,2] [--seconds 10] [--rounds 3] [--connections 32]
                           [--cpu-ms 5] [--trackers] [--drain]
@@ -19,7 +21,7 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from os import environ
+from os import environ, sysconf
 from pathlib import Path
 
 from bench.load import Load, fdatasync_ms, free_port, process, wrk
@@ -39,6 +41,8 @@ class Measured:
     """Finished records in all journals."""
     wrk_cores: float
     """Processor seconds of wrk in a second."""
+    cpu_ms: float
+    """Processor time of all server processes for one prediction."""
     drain: str
 
 
@@ -59,17 +63,20 @@ def measure(home: Path, workers: int, asked: argparse.Namespace) -> Measured:
     }
     address = f"http://127.0.0.1:{port}"
     serve = [*DDX, "serve", "--no-deliverer"]
-    with process(serve, f"{address}/readyz", environment, home / "serve.log"):
+    with process(serve, f"{address}/readyz", environment, home / "serve.log") as parent:
         url = f"{address}/predict/v1"
         wrk(url, asked.connections, 2, trackers="warm" if asked.trackers else "")
-        before, began_s = kept(home), _children_s()
+        before, began_s, spent_s = kept(home), _children_s(), _tree_s(parent.pid)
         trackers = "visit" if asked.trackers else ""
         load = wrk(url, asked.connections, asked.seconds, trackers=trackers)
         wrk_cores = (_children_s() - began_s) / asked.seconds
+        spent_s = _tree_s(parent.pid) - spent_s
+        done = kept(home) - before
     return Measured(
         load=load,
-        kept=kept(home) - before,
+        kept=done,
         wrk_cores=wrk_cores,
+        cpu_ms=1000 * spent_s / max(1, done),
         drain=drain(environment) if asked.drain else "",
     )
 
@@ -101,6 +108,14 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _tree_s(pid: int) -> float:
+    """Processor time of a process and its children that run."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(_tree_s(int(child)) for child in children)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--workers", default="1,2")
@@ -121,7 +136,10 @@ def main() -> None:
                 home.mkdir()
                 results[count].append(measure(home, count, asked))
     print(f"one fdatasync of 10 kB: {sync_ms:.2f} ms; {asked.rounds} rounds, medians below")
-    print(f"{'workers':>7} {'per s':>8} {'p50 ms':>8} {'p99 ms':>8} {'kept':>7} {'wrk cores':>9}")
+    print(
+        f"{'workers':>7} {'per s':>8} {'p50 ms':>8} {'p99 ms':>8} {'kept':>7}"
+        f" {'wrk cores':>9} {'cpu ms':>7}"
+    )
     for count, found in results.items():
         median = {
             name: statistics.median(getattr(one.load, name) for one in found)
@@ -132,6 +150,7 @@ def main() -> None:
             f"{count:>7} {median['per_second']:>8.1f} {median['p50_ms']:>8.1f}"
             f" {median['p99_ms']:>8.1f} {found[-1].kept:>7}"
             f" {statistics.median(one.wrk_cores for one in found):>9.2f}"
+            f" {statistics.median(one.cpu_ms for one in found):>7.2f}"
             + (f"  refused {refused}" if refused else "")
             + (f"  delivered: {found[-1].drain}" if found[-1].drain else "")
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -82,9 +83,10 @@ class Stage:
             stop_within_s=5,
         )
 
-    def supervisor(self, *specs: Spec) -> Supervisor:
+    def supervisor(self, *specs: Spec, at_once: bool = False) -> Supervisor:
         return Supervisor(
             specs,
+            at_once=at_once,
             clock=FakeTime(),  # type: ignore[arg-type]  # it has no wall clock, on purpose
             say=self.said.append,
             backoff=Backoff(first_s=2.0),
@@ -123,6 +125,33 @@ def test_all_start_together_and_stop_in_their_order_each_with_its_whole_group() 
         "kill MLflow",
     ]
     assert stage.said[-2:] == ["server stopped", "MLflow stopped"]
+
+
+def test_those_that_stop_at_once_are_all_told_before_any_is_waited_for() -> None:
+    stage = Stage()
+    supervisor = stage.supervisor(stage.spec("one"), stage.spec("two"), at_once=True)
+
+    supervisor.run(supervisor.stop)
+
+    assert stage.diary[2:] == ["terminate one", "terminate two", "kill one", "kill two"]
+    assert stage.said[-2:] == ["one stopped", "two stopped"]
+
+
+def test_one_that_ended_is_buried_before_it_is_started_again() -> None:
+    stage = Stage()
+    buried: list[tuple[int, int]] = []
+    spec = replace(
+        stage.spec("one"), buried=lambda pid: buried.append((pid, len(stage.lives["one"])))
+    )
+    supervisor = stage.supervisor(spec)
+
+    def die() -> None:
+        stage.lives["one"][0].code = -9
+        soon(supervisor.stop)
+
+    supervisor.run(die)
+
+    assert buried == [(1, 1)]
 
 
 def test_readiness_is_announced_once_and_only_when_all_are_ready() -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from tests.system.middleware import Middleware
 from tests.system.stack import Reply, Stack, check, free_port, running
 
@@ -333,6 +335,56 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         late = second.start()
         assert late.wait(60) == 4
         assert f"port {first.stack.port} is held by pid" in second.stack.last_words().lower()
+
+
+def test_a_second_parent_on_the_same_data_folder_touches_nothing(tmp_path: Path) -> None:
+    first, second = Alone(tmp_path), Alone(tmp_path)
+    with first.serving():
+        assert first.stack.post(case="Fever.").status == 200
+        assert second.start().wait(60) == 33
+        assert "writes the journal 'main'" in first.stack.last_words()
+        told = {counted(first.stack, "ddx_predictions_total") for _ in range(8)}
+        assert told == {1}
+
+
+def test_every_worker_follows_the_certificate(tmp_path: Path) -> None:
+    authority = trustme.CA()
+
+    def put() -> None:
+        made = authority.issue_cert("127.0.0.1")
+        made.private_key_pem.write_to_path(tmp_path / "key.new")
+        (tmp_path / "cert.new").write_bytes(b"".join(one.bytes() for one in made.cert_chain_pems))
+        (tmp_path / "key.new").replace(tmp_path / "key.pem")
+        (tmp_path / "cert.new").replace(tmp_path / "cert.pem")
+
+    def shown() -> set[bytes]:
+        return {
+            ssl.PEM_cert_to_DER_cert(
+                ssl.get_server_certificate(("127.0.0.1", site.stack.port), timeout=10)
+            )
+            for _ in range(16)
+        }
+
+    put()
+    site = Alone(
+        tmp_path,
+        DDX_TLS_CERT_FILE=str(tmp_path / "cert.pem"),
+        DDX_TLS_KEY_FILE=str(tmp_path / "key.pem"),
+    )
+    parent = site.start()
+    try:
+        site.stack.wait(lambda: len(shown()) == 1, 60)
+        site.stack.wait(lambda: b"all workers are ready" in _log(site), 60)
+        old = shown()
+        put()
+        site.stack.wait(lambda: len(shown() | old) == 2 and not shown() & old, 60)
+    finally:
+        parent.send_signal(signal.SIGTERM)
+        parent.wait(60)
+
+
+def _log(site: Alone) -> bytes:
+    return (site.stack.home / "up.log").read_bytes()
 
 
 def test_a_key_s_limits_hold_over_all_workers(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from ddx.errors import PortInUse
+
 _PROC = Path("/proc")
 _LISTEN = "0A"
 _LONGEST_COMMAND = 100
@@ -47,7 +49,7 @@ def shared_socket(host: str, port: int) -> socket.socket:
     """Return a socket at an address that other processes of this user may have, too.
 
     The kernel deals connections out among those that listen (socket(7), SO_REUSEPORT). One that
-    does not listen gets none, and keeps the address. Raises OSError.
+    does not listen gets none, and keeps the address. Raises PortInUse.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -57,9 +59,9 @@ def shared_socket(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         found.bind(address)
-    except OSError:
+    except OSError as error:
         found.close()
-        raise
+        raise PortInUse(f"Port {port} cannot be shared ({error.strerror}).") from error
     return found
 
 

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from ddx.core.record import Failed, Prediction
 from ddx.errors import BacklogFull, DdxError, JournalFull, JournalUnavailable, Overloaded
 from ddx.ports import Check
-from ddx.web.team_metrics import Team, build_info
+from ddx.web.team_metrics import Team, build_info, worker_deaths
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _WATCHED = (DdxError, Overloaded, JournalUnavailable, JournalFull, BacklogFull)
@@ -148,4 +148,5 @@ class _Gauges(Collector):
         for check in self._checks():
             checks.add_metric([check.name], float(check.ok))
         yield checks
+        yield worker_deaths(0)
         yield build_info()

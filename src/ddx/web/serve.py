@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import uvicorn
 
 from ddx.adapters import processes
-from ddx.errors import PortInUse
 from ddx.settings import Settings
 from ddx.web import tls
 from ddx.web.api import create_app
@@ -31,7 +30,7 @@ def serve(settings: Settings, *, with_deliverer: bool) -> None:
     with launch.deliverer_beside(settings, wanted=with_deliverer):
         server.start()
         try:
-            _Http(settings, server).run()
+            http_server(server).run()
         finally:
             server.stop()
 
@@ -40,16 +39,18 @@ def serve_as_worker(settings: Settings, team: Sequence[str], parent: int) -> Non
     """Serve as one of several processes that share the port, until SIGTERM or `parent` ends."""
     processes.end_with(parent)
     set_up_logs(settings)
-    try:
-        door = processes.shared_socket(settings.host, settings.port)
-    except OSError as error:
-        raise PortInUse(f"Port {settings.port} cannot be shared ({error.strerror}).") from error
+    door = processes.shared_socket(settings.host, settings.port)
     server = Server(settings, team)
     server.start()
     try:
-        _Http(settings, server).run([door])
+        http_server(server).run([door])
     finally:
         server.stop()
+
+
+def http_server(server: Server) -> uvicorn.Server:
+    """Return what answers over HTTP, over a server's services."""
+    return _Http(server.settings, server)
 
 
 class _Http(uvicorn.Server):

@@ -100,11 +100,7 @@ class _Processes(Collector):
 
     def collect(self) -> Iterable[Metric]:
         with suppress(OSError):
-            yield CounterMetricFamily(
-                "ddx_worker_deaths",
-                "Workers that ended by themselves, and were started again.",
-                value=self._deaths.stat().st_size,
-            )
+            yield worker_deaths(self._deaths.stat().st_size)
         parent, *workers = self._pids()
         began = _values(parent).get("process_start_time_seconds")
         if began is None:
@@ -125,6 +121,12 @@ class _Processes(Collector):
         for name in ("process_resident_memory_bytes", "process_open_fds"):
             if name in sums:
                 yield GaugeMetricFamily(name, "Of parent and workers together.", value=sums[name])
+
+
+def worker_deaths(number: int) -> Metric:
+    """Return how many workers died."""
+    about = "Workers that ended by themselves, and were started again; 0 without workers."
+    return CounterMetricFamily("ddx_worker_deaths", about, value=number)
 
 
 def build_info() -> Metric:

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,7 @@ from ddx.wiring import launch, sharing
 
 log = logging.getLogger("ddx")
 _ANSWER_S = 1.0
+LOCK_WAIT_S = 3.0
 
 
 def team_of(settings: Settings) -> list[str]:
@@ -51,6 +53,7 @@ def serve_with_workers(settings: Settings, *, with_deliverer: bool) -> None:
     # Not listening, it gets no connection, and nobody else gets the port between two workers.
     reserved = processes.shared_socket(settings.host, settings.port)
     team = team_of(settings)
+    _check_journals(settings, team)
     _prepare(settings, team)
     ended_by: list[int] = []
     supervisor = Supervisor(
@@ -72,6 +75,17 @@ def serve_with_workers(settings: Settings, *, with_deliverer: bool) -> None:
         # As a server without workers ends: whoever sent it sees that it was obeyed.
         signal.signal(ended_by[0], signal.SIG_DFL)
         signal.raise_signal(ended_by[0])
+
+
+def _check_journals(settings: Settings, team: Sequence[str]) -> None:
+    """See that nobody serves this data folder under these names. Raises JournalInUse."""
+    give_up_at = time.monotonic() + LOCK_WAIT_S
+    for name in team:
+        while (writer := writer_of(settings.data, name)) is not None:
+            # After a crash the deliverer may be closing what was left in it, for a moment.
+            if time.monotonic() > give_up_at:
+                raise JournalInUse(f"process {writer[0]} writes the journal {name!r}")
+            time.sleep(0.1)
 
 
 def _prepare(settings: Settings, team: Sequence[str]) -> None:
