@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ddx import __version__
 from ddx.adapters import logs
@@ -69,10 +69,17 @@ def journal(settings: Settings) -> Journal:
     return SqliteJournal(settings.data, settings.instance)
 
 
+class EngineSource(Protocol):
+    """Where a predictor finds its engines."""
+
+    def engine_of(self, model: Model) -> Engine:
+        """Return the engine that answers for a model. Raises MissingExtra."""
+
+
 def predictor(
     settings: Settings,
     journal: Journal,
-    engines: Engines,
+    engines: EngineSource,
     admit: Callable[[], None] = lambda: None,
     on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
 ) -> Predictor:
@@ -164,6 +171,10 @@ class Engines:
         warm = getattr(engine, "warm", None)
         if warm is not None:
             warm()
+
+    def knowledge_digest(self) -> str:
+        """Return the digest of the knowledge in force, loaded now where it is not yet."""
+        return self._knowledge.get().engine.index.digest
 
     def follow(self, stopped: threading.Event) -> None:
         """Take up knowledge that is added, until `stopped`. For a thread."""
