@@ -173,6 +173,10 @@ class Settings:
         "https://github.com/obophenotype/human-phenotype-ontology/releases/latest/download",
         "where `ddx knowledge update` finds hp.obo and phenotype.hpoa",
     )
+    ray_address: str = _setting(
+        "",
+        "cluster of `--engine ray`: host:port, or auto for this machine's; empty: start one here",
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
 
     home: Path = field(default_factory=Path.cwd)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ddx import __version__
 from ddx.adapters import logs
@@ -76,10 +76,17 @@ def journal(settings: Settings, life: str = "") -> Journal:
     return SqliteJournal(settings.data, settings.instance, vaults.vault(settings), life=life)
 
 
+class EngineSource(Protocol):
+    """Where a predictor finds its engines."""
+
+    def engine_of(self, model: Model) -> Engine:
+        """Return the engine that answers for a model. Raises MissingExtra."""
+
+
 def predictor(
     settings: Settings,
     journal: Journal,
-    engines: Engines,
+    engines: EngineSource,
     admit: Callable[[], None] = lambda: None,
     on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
     claims: Claims | None = None,
@@ -175,6 +182,10 @@ class Engines:
         warm = getattr(engine, "warm", None)
         if warm is not None:
             warm()
+
+    def knowledge_digest(self) -> str:
+        """Return the digest of the knowledge in force, loaded now where it is not yet."""
+        return self._knowledge.get().engine.index.digest
 
     def follow(self, stopped: threading.Event) -> None:
         """Take up knowledge that is added, until `stopped`. For a thread."""
@@ -274,8 +285,11 @@ async def _predict_once(settings: Settings, request: Request) -> Prediction:
 
 
 @contextmanager
-def commanded(settings: Settings) -> Iterator[Predictor]:
-    """Give the service to a command, with a journal of its own. Raises as `own_journal`."""
+def commanded(settings: Settings, engines: EngineSource | None = None) -> Iterator[Predictor]:
+    """Give the service to a command, with a journal of its own, and engines of its own or others.
+
+    Raises as `own_journal`.
+    """
     with ExitStack() as opened:
         life = sharing.new_life()
         kept = opened.enter_context(closing(own_journal(settings, life)))
@@ -288,4 +302,5 @@ def commanded(settings: Settings) -> Iterator[Predictor]:
             elsewhere = sharing.elsewhere(
                 sharing.Siblings(settings.data, records, vaults.vault(settings)), claims
             )
-        yield predictor(settings, kept, Engines(settings), claims=claims, elsewhere=elsewhere)
+        source = engines or Engines(settings)
+        yield predictor(settings, kept, source, claims=claims, elsewhere=elsewhere)
