@@ -155,11 +155,15 @@ _COMMANDS = 20
 class Engines:
     """The engines of the registry, each made when it is first needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, knowledge: Engine | None = None) -> None:
+        """`knowledge` is asked where the knowledge engine is; this process then loads its own only
+        for what grounds an LLM's names.
+        """
         self._settings = settings
         self._made: dict[str, Engine] = {}
         self._gates: dict[str, Gate] = {}
         self._knowledge = CurrentKnowledge(settings)
+        self._remote = knowledge
 
     def engine_of(self, model: Model) -> Engine:
         """Return the engine that answers for a model. Raises MissingExtra."""
@@ -175,7 +179,8 @@ class Engines:
         """Load the default model's engine, which can take seconds. For a thread."""
         default = self._settings.models[self._settings.default_model]
         engine = self.engine_of(default)
-        if default.engine is EngineKind.KNOWLEDGE or default.engine is EngineKind.DSPY:
+        local = default.engine is EngineKind.KNOWLEDGE and self._remote is None
+        if local or default.engine is EngineKind.DSPY:
             base = self._knowledge.get()
             if default.engine is EngineKind.DSPY:
                 _ = base.grounding
@@ -201,15 +206,18 @@ class Engines:
     def _alone(self, model: Model) -> Engine:
         match model.engine:
             case EngineKind.KNOWLEDGE:
-                return LazyEngine(self._knowledge)
+                return self._knowing()
             case EngineKind.INSTANT:
                 from ddx.adapters.instant_engine import InstantEngine
 
                 return InstantEngine(model.cpu_ms, model.wait_ms)
             case EngineKind.DSPY if model.knowledge:
-                return HybridEngine(self._dspy(model), LazyEngine(self._knowledge))
+                return HybridEngine(self._dspy(model), self._knowing())
             case EngineKind.DSPY:
                 return self._dspy(model)
+
+    def _knowing(self) -> Engine:
+        return self._remote or LazyEngine(self._knowledge)
 
     def _dspy(self, model: Model) -> AdvisedEngine:
         try:
