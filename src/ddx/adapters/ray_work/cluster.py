@@ -52,7 +52,7 @@ class RayCluster:
             _probe(address)
         else:
             # Before Ray is loaded: it reads the environment then.
-            _set_up_loopback()
+            set_up_loopback()
         self._ray, local = _library()
         self._join(address or self._start(local))
 
@@ -148,7 +148,7 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _set_up_loopback() -> None:
+def set_up_loopback() -> None:
     """See that nobody else gives our cluster work, which is running code.
 
     It listens on this machine alone (without this, Ray turns 127.0.0.1 into the machine's outer
