@@ -76,6 +76,9 @@ async def test_a_piece_that_was_given_up_or_came_back_short_is_an_error() -> Non
     here.answer = gone
     with pytest.raises(ClusterUnavailable):
         await Pieces(here, 3).ask("q")
+    here.answer = lambda lines: b"\xff"
+    with pytest.raises(UnicodeDecodeError):
+        await Pieces(here, 3).ask("q")
 
 
 async def test_an_asker_and_an_engine_read_what_workers_say() -> None:

@@ -20,7 +20,7 @@ from ddx.errors import ClusterUnavailable, MissingExtra
 Work = Callable[[bytes, bytes], bytes]
 """(setup, piece) -> answer. A function of a module: it travels by its name."""
 
-_RETRIES = 5
+_RETRIES = 3
 """How often a piece is given to another process after one died under it: a piece that kills what
 it meets must end some time."""
 _PROBE_S = 5.0
@@ -77,12 +77,18 @@ class RayCluster:
         os.environ["RAY_TMPDIR"] = self._folder
         files = Path(self._folder) / "ray"
         files.mkdir(mode=0o700)
-        self._own = local.Cluster()
         with _translated(self.close):
-            self._own.add_node(
-                num_cpus=os.cpu_count(), temp_dir=str(files), **one_machine(_STORE_BYTES)
-            )
+            try:
+                self._own = self._one_node(local, files)
+            except Exception:
+                # Its agents were slower than Ray waits for them: their files are in memory now.
+                self._own = self._one_node(local, files)
         return str(self._own.address)
+
+    def _one_node(self, local: Any, files: Path) -> Any:
+        cluster = local.Cluster()
+        cluster.add_node(num_cpus=os.cpu_count(), temp_dir=str(files), **one_machine(_STORE_BYTES))
+        return cluster
 
     def _join(self, address: str) -> None:
         with _translated(self.close):
@@ -127,8 +133,7 @@ def one_machine(store_bytes: int) -> dict[str, Any]:
     """Return what a node of a cluster on one machine is started with.
 
     Fewer processes than Ray's own start: no dashboard, nothing that follows logs, nothing that
-    adds machines. Ports are given, since a node that waits for its agents to choose them gives up
-    after 15 s, which a busy machine needs.
+    adds machines. Ports are free ones: some of Ray's are fixed, and two clusters would meet there.
     """
     return {
         "node_ip_address": "127.0.0.1",
