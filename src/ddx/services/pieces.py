@@ -9,7 +9,6 @@ from ddx.core import codec
 from ddx.core.evaluation import Asked
 from ddx.core.pieces import answers, cut, piece
 from ddx.core.record import EngineAnswer, Request
-from ddx.errors import DdxError
 from ddx.ports import Workers
 
 
@@ -46,7 +45,8 @@ class Pieces:
         try:
             came = await asyncio.wrap_future(self._workers.submit(piece(lines)))
             found = answers(came, len(lines))
-        except DdxError as error:
+        except Exception as error:
+            # Whatever it is: nobody waits for ever.
             for answer in told:
                 if not answer.done():
                     answer.set_exception(error)

@@ -20,7 +20,7 @@ from ddx.errors import ClusterUnavailable, MissingExtra
 Work = Callable[[bytes, bytes], bytes]
 """(setup, piece) -> answer. A function of a module: it travels by its name."""
 
-_RETRIES = 5
+_RETRIES = 3
 """How often a piece is given to another process after one died under it: a piece that kills what
 it meets must end some time."""
 _PROBE_S = 5.0
@@ -52,7 +52,7 @@ class RayCluster:
             _probe(address)
         else:
             # Before Ray is loaded: it reads the environment then.
-            _set_up_loopback()
+            set_up_loopback()
         self._ray, local = _library()
         self._join(address or self._start(local))
 
@@ -77,15 +77,21 @@ class RayCluster:
         os.environ["RAY_TMPDIR"] = self._folder
         files = Path(self._folder) / "ray"
         files.mkdir(mode=0o700)
-        self._own = local.Cluster()
-        with _translated(self.close):
-            self._own.add_node(
-                num_cpus=os.cpu_count(), temp_dir=str(files), **one_machine(_STORE_BYTES)
-            )
+        with translated(self.close):
+            try:
+                self._own = self._one_node(local, files)
+            except Exception:
+                # Its agents were slower than Ray waits for them: their files are in memory now.
+                self._own = self._one_node(local, files)
         return str(self._own.address)
 
+    def _one_node(self, local: Any, files: Path) -> Any:
+        cluster = local.Cluster()
+        cluster.add_node(num_cpus=os.cpu_count(), temp_dir=str(files), **one_machine(_STORE_BYTES))
+        return cluster
+
     def _join(self, address: str) -> None:
-        with _translated(self.close):
+        with translated(self.close):
             # Its words could quote a case: none is brought here.
             self._ray.init(address=address, log_to_driver=False, configure_logging=False)
 
@@ -127,8 +133,7 @@ def one_machine(store_bytes: int) -> dict[str, Any]:
     """Return what a node of a cluster on one machine is started with.
 
     Fewer processes than Ray's own start: no dashboard, nothing that follows logs, nothing that
-    adds machines. Ports are given, since a node that waits for its agents to choose them gives up
-    after 15 s, which a busy machine needs.
+    adds machines. Ports are free ones: some of Ray's are fixed, and two clusters would meet there.
     """
     return {
         "node_ip_address": "127.0.0.1",
@@ -148,7 +153,7 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _set_up_loopback() -> None:
+def set_up_loopback() -> None:
     """See that nobody else gives our cluster work, which is running code.
 
     It listens on this machine alone (without this, Ray turns 127.0.0.1 into the machine's outer
@@ -170,7 +175,7 @@ def _library() -> tuple[Any, Any]:
 
 
 @contextmanager
-def _translated(undo: Callable[[], None]) -> Iterator[None]:
+def translated(undo: Callable[[], None]) -> Iterator[None]:
     """Turn what Ray raises, which may be the end of this process, into an error of ours."""
     try:
         yield
