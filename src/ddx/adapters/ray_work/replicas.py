@@ -128,6 +128,7 @@ def application(open_: Open, open_engine: OpenEngine, given: bytes, size: Size) 
             name="engine",
             num_replicas=size.engines,
             max_ongoing_requests=size.at_once,
+            ray_actor_options=_SHARE,
             logging_config=_QUIET,
         ).bind(open_engine)
     return serve.deployment(
@@ -137,6 +138,7 @@ def application(open_: Open, open_engine: OpenEngine, given: bytes, size: Size) 
         graceful_shutdown_timeout_s=size.grace_s,
         health_check_period_s=10,
         health_check_timeout_s=30,
+        ray_actor_options=_SHARE,
         logging_config=_QUIET,
         **_number(size),
     ).bind(open_, given, engine)
@@ -153,6 +155,8 @@ def _number(size: Size) -> dict[str, Any]:
     return {"autoscaling_config": scaling}
 
 
+_SHARE = {"num_cpus": 0.1}
+"""Of a processor that Ray sets aside for a replica: how many fit is for `workers` to say."""
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 
 
