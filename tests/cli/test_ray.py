@@ -276,13 +276,12 @@ def test_a_replay_is_kept_in_the_journal_of_who_asks_and_the_ledger_is_made_agai
     assert len(found["after"]["ranking"]) == 3
 
     # A process of its own: it starts a cluster, whatever the setting says, and leaves nothing.
-    before = set(Path("/tmp").glob("ddx-ray-*"))
     done = subprocess.run(
         [sys.executable, "-m", "ddx", "ledger", "rebuild", "--engine", "ray", "--json"],
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "DDX_RAY_ADDRESS": "127.0.0.1:9",
-            "TMPDIR": "/tmp",
+            "TMPDIR": str(nodes.folder),
         },
         capture_output=True,
         text=True,
@@ -293,7 +292,7 @@ def test_a_replay_is_kept_in_the_journal_of_who_asks_and_the_ledger_is_made_agai
     by_ray = ddx("report", "--by", "model", "--json")[1]
     assert ddx("ledger", "rebuild", "--json")[0] == 0
     assert ddx("report", "--by", "model", "--json")[1] == by_ray
-    assert set(Path("/tmp").glob("ddx-ray-*")) == before
+    assert list(nodes.folder.glob("ddx-*")) == []
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(ddx: Cli, cases: Path) -> None:
