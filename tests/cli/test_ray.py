@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ddx.adapters.ray_work import RayCluster
-from ddx.adapters.ray_work.cluster import one_machine, set_up_loopback
+from ddx.adapters.ray_cluster import RayCluster
+from ddx.adapters.ray_cluster.cluster import one_machine, set_up_loopback
 from ddx.cli import run
 from ddx.cli.exits import EXIT_CODE
 from ddx.errors import ClusterUnavailable

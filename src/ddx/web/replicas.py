@@ -19,7 +19,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ddx.adapters import siblings, slots
-from ddx.adapters.ray_work import replicas
+from ddx.adapters.ray_cluster import replicas
 from ddx.core.registry import EngineKind
 from ddx.errors import SettingsError
 from ddx.settings import Settings, load

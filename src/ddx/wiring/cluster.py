@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from ddx.settings import Settings
 
 if TYPE_CHECKING:
-    from ddx.adapters.ray_work import RayCluster
+    from ddx.adapters.ray_cluster import RayCluster
 
 PROCESS, RAY = "process", "ray"
 PLACES = (PROCESS, RAY)
@@ -44,7 +44,7 @@ class Cluster:
         Raises MissingExtra, ClusterUnavailable.
         """
         if self._cluster is None:
-            from ddx.adapters.ray_work import RayCluster
+            from ddx.adapters.ray_cluster import RayCluster
 
             self._cluster = RayCluster(self._address)
         return self._cluster

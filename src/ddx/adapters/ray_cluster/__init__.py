@@ -4,6 +4,6 @@ A task's arguments are bytes. Its function travels as a name, which the node imp
 installation: no code, no object and no key of ours is pickled.
 """
 
-from ddx.adapters.ray_work.cluster import RayCluster, RayWorkers
+from ddx.adapters.ray_cluster.cluster import RayCluster, RayWorkers
 
 __all__ = ["RayCluster", "RayWorkers"]

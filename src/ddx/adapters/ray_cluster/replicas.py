@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from ddx.adapters.ray_work.cluster import translated
+from ddx.adapters.ray_cluster.cluster import translated
 from ddx.core.codec import decode, encode
 from ddx.core.record import EngineAnswer, Request
 from ddx.errors import MissingExtra
