@@ -35,6 +35,17 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The knowledge engine's cache, filled: making it takes ten seconds and more."""
+    from ddx.settings import load
+    from ddx.wiring.serving import Engines
+
+    home = tmp_path_factory.mktemp("cache")
+    Engines(load({"DDX_HOME": str(home)})).terminology().codes("Dengue fever")
+    return home / "ddx_data" / "cache"
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note a skip that says that it `needs` something."""
     if report.skipped and isinstance(report.longrepr, tuple):

@@ -481,6 +481,23 @@ class ServerUnreachable(DdxError):
     advice = "Start it with `ddx up`, or leave --server out to ask in this process."
 
 
+class ClusterUnavailable(DdxError):
+    """The Ray cluster cannot be reached, or gave up a piece of work."""
+
+    code = "cluster_unavailable"
+    advice = "See `ray status` on its head; without --engine ray this machine works alone."
+
+
+class NodeRefused(DdxError):
+    """A node of the Ray cluster cannot do what it was given."""
+
+    code = "node_refused"
+    advice = (
+        "Make each node like this machine: the same version of ddx-server with the same extras,"
+        " the same added knowledge, and the keys of the models."
+    )
+
+
 class EvaluationStopped(DdxError):
     """The evaluation did not come to its end."""
 

@@ -460,6 +460,21 @@ class Asker(Protocol):
         """
 
 
+class Workers(Protocol):
+    """Processes, here or on other machines, that do pieces of work: bytes in, bytes out."""
+
+    @property
+    def slots(self) -> int:
+        """How many pieces are worked on at once, as far as is known; at least 1."""
+
+    def submit(self, piece: bytes) -> Future[bytes]:
+        """Give a piece to the next free process; the future has what it made of it.
+
+        A piece whose process or machine died is given to another, so it may be done twice. The
+        future raises ClusterUnavailable where that was tried in vain.
+        """
+
+
 # --- MLflow -----------------------------------------------------------------------------
 
 

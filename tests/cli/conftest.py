@@ -1,4 +1,4 @@
-"""A home with models behind a stub, and an index that is made once for all of them."""
+"""A home with models behind a stub."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ import pytest
 from tests.adapters.dspy_engine.stub import Provider, provider
 
 from ddx.cli import run
-from ddx.settings import load
-from ddx.wiring.serving import Engines
 
 Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The knowledge engine's cache, filled: making it takes ten seconds and more."""
-    home = tmp_path_factory.mktemp("cache")
-    Engines(load({"DDX_HOME": str(home)})).terminology().codes("Dengue fever")
-    return home / "ddx_data" / "cache"
 
 
 @pytest.fixture

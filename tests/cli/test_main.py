@@ -18,7 +18,7 @@ from ddx.cli import ddx as group
 from ddx.cli.exits import EXIT_CODE, report
 from ddx.errors import DdxError, PortInUse
 
-HEAVY = {"mlflow", "dspy", "litellm", "fastapi", "starlette", "uvicorn", "numpy", "apsw"}
+HEAVY = {"mlflow", "dspy", "litellm", "fastapi", "starlette", "uvicorn", "numpy", "apsw", "ray"}
 
 
 def test_help_loads_no_command_and_no_heavy_library() -> None:

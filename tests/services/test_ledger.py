@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import pytest
 from tests.make import a_feedback, a_prediction, finished
 
 from ddx.adapters.memory import MemoryJournal
+from ddx.core import codec
+from ddx.core.pieces import lines_of, piece
+from ddx.core.record import Failed
 from ddx.core.usage import FeedbackRow, UsageRow
 from ddx.errors import LedgerUnavailable
-from ddx.services.ledger import BATCH, Bookkeeper
+from ddx.services.ledger import BATCH, Bookkeeper, page
 
 
 class Rows:
@@ -86,3 +91,44 @@ def test_feedback_has_a_row_with_all_that_was_said_until_then() -> None:
     assert [word.true_rank for word in ledger.words] == [1, 0]
     assert ledger.words[1].seq > ledger.words[0].seq
     assert len(ledger.rows) == 1
+
+
+class Pages:
+    """Workers in this process, which see the same journals."""
+
+    slots = 2
+
+    def __init__(self, journals: Sequence[MemoryJournal]) -> None:
+        self._journals = {one.instance: one for one in journals}
+        self.asked = 0
+
+    def submit(self, piece_: bytes) -> Future[bytes]:
+        (line,) = lines_of(piece_)
+        asked = json.loads(line)
+        self.asked += 1
+        answer: Future[bytes] = Future()
+        found = page(self._journals[asked["instance"]], asked["after"])
+        answer.set_result(piece([codec.encode(found)]))
+        return answer
+
+
+def test_workers_make_the_rows_that_one_process_makes() -> None:
+    journals = [MemoryJournal("one"), MemoryJournal("two"), MemoryJournal("none")]
+    for number in range(3 * BATCH):
+        failed = Failed(code="model_error", message="x") if number % 7 == 0 else None
+        one = finished(outcome=failed)
+        journals[number % 2].accept(one, None).result()
+    told = finished()
+    journals[0].accept(told, None).result()
+    journals[0].add_feedback(told.id, a_feedback(true_diagnosis="Dengue fever")).result()
+    alone, spread, workers = Rows(), Rows(), Pages(journals)
+    Bookkeeper(lambda: journals, alone).once()
+    told_of: list[int] = []
+
+    keeper = Bookkeeper(lambda: journals, spread)
+    assert keeper.by(workers, told_of.append) == sum(told_of) == 3 * BATCH + 1
+
+    assert workers.asked > workers.slots * 2
+    assert (spread.rows, spread.words, spread.cursors) == (alone.rows, alone.words, alone.cursors)
+    assert keeper.once() == 0
+    assert keeper.by(workers, told_of.append) == 0

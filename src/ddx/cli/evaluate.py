@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddx.cli import exits
+from ddx.cli import exits, places
 from ddx.cli.output import as_json, percent, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
     epilog=exits.epilog(
         "ddx evaluate cases.jsonl\n"
         "ddx evaluate phenopackets/ --model gemini-2.0-flash --concurrency 8 --limit 200\n"
+        "ddx evaluate cases.jsonl --engine ray --ray-address 10.0.0.5:6379\n"
         "ddx evaluate cases.csv --resume ddx_data/evaluations/20260101T120000-cases-knowledge\n"
         "ddx evaluate --compare first/results.jsonl second/results.jsonl",
         *(
@@ -40,6 +41,8 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
                 "bad_cases",
                 "bad_results",
                 "server_unreachable",
+                "cluster_unavailable",
+                "node_refused",
                 "evaluation_stopped",
             )
         ),
@@ -60,6 +63,7 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), default=1, help="So many cases at a time."
 )
+@places.engine
 @click.option("--server", metavar="URL", help="Ask a running server; default: in this process.")
 @click.option(
     "--knowledge",
@@ -92,6 +96,8 @@ def command(
     limit: int | None,
     repeat: int,
     concurrency: int,
+    engine: str,
+    ray_address: str | None,
     server: str | None,
     knowledge: Path | None,
     keep_all: bool,
@@ -120,7 +126,9 @@ def command(
         raise click.UsageError("name a file or folder of cases, or two results with --compare")
     if out is not None and resume is not None:
         raise click.UsageError("--resume goes on in its own folder: leave --out away")
-    settings = load()
+    if server is not None and engine != "process":
+        raise click.UsageError("--server asks a server: leave --engine away")
+    settings = places.at(load(), engine, ray_address)
     options = evaluating.Options(
         cases=cases,
         model=model or settings.default_model,
@@ -134,6 +142,7 @@ def command(
         repeat=repeat,
         concurrency=concurrency,
         server=server,
+        engine=engine,
         knowledge=knowledge,
         keep_all=keep_all,
         out=out,

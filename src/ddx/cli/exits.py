@@ -79,6 +79,8 @@ EXIT_CODE: dict[str, int] = {
     "bad_program": 53,
     "bad_backup": 54,
     "move_refused": 55,
+    "cluster_unavailable": 58,
+    "node_refused": 59,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ddx.cli import exits
+from ddx.cli import exits, places
 from ddx.cli.output import as_json, print_json, size
 
 _CODE = exits.EXIT_CODE
@@ -40,20 +40,26 @@ def command(context: click.Context, *, as_json: bool) -> None:
 @command.command(
     name="rebuild",
     epilog=exits.epilog(
-        "ddx ledger rebuild",
+        "ddx ledger rebuild\nddx ledger rebuild --engine ray",
         _CODE["bad_settings"],
         _CODE["missing_extra"],
         _CODE["delivery_in_use"],
         _CODE["ledger_unavailable"],
+        _CODE["cluster_unavailable"],
+        _CODE["node_refused"],
     ),
 )
+@places.on_ray
 @as_json
-def rebuild(*, as_json: bool) -> None:
-    """Make it anew from the journals, while no deliverer runs."""
+def rebuild(*, engine: str, as_json: bool) -> None:
+    """Make it anew from the journals, while no deliverer runs.
+
+    With --engine ray by all processors of this machine, and no other: journals stay here.
+    """
     from ddx.settings import load
     from ddx.wiring import reporting
 
-    count = reporting.rebuild(load(), lambda _rows: None)
+    count = reporting.rebuild(load(), lambda _rows: None, engine)
     if as_json:
         print_json({"rows": count})
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddx.cli import exits
+from ddx.cli import exits, places
 from ddx.cli.output import as_json, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _CODE = exits.EXIT_CODE
                 "unfinished",
                 "journal_unavailable",
                 "journal_in_use",
+                "cluster_unavailable",
+                "node_refused",
             )
         ),
     ),
@@ -52,6 +54,7 @@ _CODE = exits.EXIT_CODE
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), default=1, help="So many cases at a time."
 )
+@places.engine
 @as_json
 def command(
     *,
@@ -63,6 +66,8 @@ def command(
     max_tokens: int | None,
     top: int | None,
     concurrency: int,
+    engine: str,
+    ray_address: str | None,
     as_json: bool,
 ) -> int:
     """Ask logged cases again, and show both rankings side by side with the moves.
@@ -84,8 +89,11 @@ def command(
         max_tokens=max_tokens,
         top=top,
     )
+    settings = places.at(load(), engine, ray_address)
     with progress_bar("cases") as progress:
-        found = replay(load(), ids, change, concurrency=concurrency, progress=progress)
+        found = replay(
+            settings, ids, change, concurrency=concurrency, engine=engine, progress=progress
+        )
     if as_json:
         print_json([one.as_json() for one in found])
     else:

@@ -6,6 +6,7 @@ import click
 
 from ddx.cli import exits
 from ddx.cli.overrides import with_address
+from ddx.cli.places import on_ray
 
 _CODE = exits.EXIT_CODE
 
@@ -13,7 +14,7 @@ _CODE = exits.EXIT_CODE
 @click.command(
     name="serve",
     epilog=exits.epilog(
-        "ddx serve --port 8001",
+        "ddx serve --port 8001\nddx serve --engine ray --workers 2",
         _CODE["bad_settings"],
         _CODE["master_key_unavailable"],
         _CODE["wrong_master_key"],
@@ -26,6 +27,7 @@ _CODE = exits.EXIT_CODE
         _CODE["unsafe_address"],
         _CODE["keys_unavailable"],
         _CODE["claims_unavailable"],
+        _CODE["cluster_unavailable"],
     ),
 )
 @click.option("--host", help="Address to listen on, instead of the setting `host`.")
@@ -36,12 +38,14 @@ _CODE = exits.EXIT_CODE
     type=click.IntRange(1, 256),
     help="Processes that share the port, instead of the setting `workers`.",
 )
+@on_ray
 @click.option("--team", hidden=True, help="Names of the workers, where this is one of them.")
 @click.option("--beside", type=int, hidden=True, help="The process that a worker ends with.")
 def command(
     host: str | None,
     port: int | None,
     workers: int | None,
+    engine: str,
     team: str | None,
     beside: int | None,
     *,
@@ -59,6 +63,10 @@ def command(
         from ddx.web.serve import serve_as_worker
 
         serve_as_worker(settings, team.split(","), beside)
+    elif engine == "ray":
+        from ddx.web.replicas import serve_with_ray
+
+        serve_with_ray(settings, with_deliverer=not no_deliverer)
     elif settings.workers > 1:
         from ddx.web.workers import serve_with_workers
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddx.cli import exits
+from ddx.cli import exits, places
 from ddx.cli.agreeing import agree
 from ddx.cli.output import as_json, percent, print_json, print_table, progress_bar
 
@@ -58,6 +58,8 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
                 "model_not_configured",
                 "bad_cases",
                 "bad_results",
+                "cluster_unavailable",
+                "node_refused",
                 "evaluation_stopped",
                 "not_agreed",
             )
@@ -83,6 +85,7 @@ _SETTINGS = click.Choice(["primary_care", "emergency", "genetics"])
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), default=1, help="So many cases at a time."
 )
+@places.engine
 @click.option(
     "--knowledge",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -113,6 +116,8 @@ def command(
     limit: int | None,
     repeat: int,
     concurrency: int,
+    engine: str,
+    ray_address: str | None,
     knowledge: Path | None,
     keep_all: bool,
     out: Path | None,
@@ -132,7 +137,7 @@ def command(
     from ddx.settings import load
     from ddx.wiring import sweeping
 
-    settings = load()
+    settings = places.at(load(), engine, ray_address)
     if resume is not None:
         _nothing_else(context)
         sweep = sweeping.resumed(settings, resume)
@@ -165,7 +170,9 @@ def command(
     agree(sweep.spending, yes=yes)
     try:
         with progress_bar("answers") as progress:
-            found = sweeping.run(sweep, progress, concurrency=concurrency, mlflow=mlflow)
+            found = sweeping.run(
+                sweep, progress, concurrency=concurrency, mlflow=mlflow, engine=engine
+            )
     except KeyboardInterrupt as stop:
         click.echo(f"\n{stop}", err=True)
         raise
@@ -178,7 +185,7 @@ def command(
 
 def _nothing_else(context: click.Context) -> None:
     """See that --resume stands without what it takes from its folder. Raises UsageError."""
-    free = {"resume", "concurrency", "mlflow", "yes", "as_json"}
+    free = {"resume", "concurrency", "engine", "ray_address", "mlflow", "yes", "as_json"}
     given = [
         name
         for name in context.params

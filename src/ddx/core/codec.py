@@ -18,8 +18,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ddx.core import record
-from ddx.core.feedback import Feedback
-from ddx.core.record import Completion, Prediction, Request
+from ddx.core.record import Prediction, Request
 
 VERSION = 1
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -38,8 +37,11 @@ _OUTCOMES: dict[str, type] = {
 T = TypeVar("T")
 
 
-def encode(value: Prediction | Completion | Request | Feedback) -> str:
-    """Return one line of canonical JSON that `decode` reads back as an equal value."""
+def encode(value: object) -> str:
+    """Return one line of canonical JSON that `decode` reads back as an equal value.
+
+    `value` is a dataclass of ours: a record, a part of one, a row.
+    """
     return _dump({"v": VERSION, **_members(value)})
 
 

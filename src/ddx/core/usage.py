@@ -26,38 +26,38 @@ class UsageRow:
     """In UTC, with tzinfo."""
     model: str
     """As asked for."""
-    llm: str | None
+    llm: str | None = None
     """As called, `gemini/gemini-2.0-flash`."""
-    prompt: int | None
-    temperature: float | None
-    top_k: int | None
-    max_tokens: int | None
+    prompt: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
     """As sent, like the two above."""
     outcome: str
-    error_code: str | None
+    error_code: str | None = None
     status: int
     """HTTP status of the reply."""
     caller: str
     instance: str
     version: str
     case_chars: int
-    duration_s: float | None
+    duration_s: float | None = None
     """None where interrupted."""
-    llm_s: float | None
+    llm_s: float | None = None
     """Of it, waiting for the LLM, all attempts."""
-    attempts: int | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cached_tokens: int | None
-    cost_usd: float | None
+    attempts: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost_usd: float | None = None
     """None where a price or a count is unknown; 0.0 where nothing is to be paid."""
-    diagnoses: int | None
+    diagnoses: int | None = None
     unsupported_quotes: int
-    prompt_digest: str | None
-    program_digest: str | None
+    prompt_digest: str | None = None
+    program_digest: str | None = None
     """First characters of each."""
-    retry_of: str | None
-    replay_of: str | None
+    retry_of: str | None = None
+    replay_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +68,9 @@ class FeedbackRow:
     seq: int
     """Of the event in its journal: of two rows, the one with the higher counts."""
     received_at: datetime
-    outcome: str | None
+    outcome: str | None = None
     """`accepted` or `overridden`: the last word."""
-    true_rank: int | None
+    true_rank: int | None = None
     """Where the answer had the true diagnosis; 0: not listed; None: the truth was not said."""
     problem: bool
     """Whether somebody reported that something is wrong with the answer."""

@@ -173,6 +173,22 @@ class Settings:
         "https://github.com/obophenotype/human-phenotype-ontology/releases/latest/download",
         "where `ddx knowledge update` finds hp.obo and phenotype.hpoa",
     )
+    ray_max_replicas: int = _setting(
+        0,
+        "replicas of `serve --engine ray` under load; 0: as many as `workers`",
+        least=0,
+        most=10000,
+    )
+    ray_running: int = _setting(
+        32, "requests under way in a replica at which another one is wanted", least=1, most=100000
+    )
+    ray_engines: int = _setting(
+        1, "replicas of the knowledge engine that all share; 0: one in each web replica", least=0
+    )
+    ray_address: str = _setting(
+        "",
+        "cluster of `--engine ray`: host:port, or auto for this machine's; empty: start one here",
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
 
     home: Path = field(default_factory=Path.cwd)

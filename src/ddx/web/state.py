@@ -26,7 +26,7 @@ from ddx.errors import (
     JournalUnavailable,
     PredictionNotFound,
 )
-from ddx.ports import Check, Claims, Journal
+from ddx.ports import Check, Claims, Engine, Journal
 from ddx.services.admission import Admission
 from ddx.services.batch import Batches
 from ddx.services.callers import Callers
@@ -59,12 +59,23 @@ class Server:
     admission: Admission
     callers: Callers
 
-    def __init__(self, settings: Settings, team: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        team: Sequence[str] = (),
+        *,
+        knowledge: Engine | None = None,
+        in_company: bool = False,
+    ) -> None:
         """`team` names the workers that share the port, this one among them; none where it is
         alone. What is limited is shared out among them.
+
+        `knowledge` is asked instead of a knowledge engine of this process's own. `in_company`:
+        other processes of this data folder let the same callers in, though no team is known.
         """
         self.settings = sharing.shared_out(settings, len(team)) if team else settings
         self.team = tuple(team)
+        self._remote_knowledge, self._in_company = knowledge, in_company
         self._journal: Journal | None = None
         self._claims: Claims | None = None
         self._life = sharing.new_life()
@@ -93,7 +104,7 @@ class Server:
         )
         self.siblings = sharing.Siblings(self.settings.data, self.records, vault(self.settings))
         self._claims = sharing.claims(self.settings, self.settings.instance, self._life)
-        engines = serving.Engines(self.settings)
+        engines = serving.Engines(self.settings, self._remote_knowledge)
         self.predictor = serving.predictor(
             self.settings,
             self._journal,
@@ -104,7 +115,7 @@ class Server:
             elsewhere=sharing.elsewhere(self.siblings, self._claims) if self._claims else None,
         )
         self.admission = serving.admission(self.settings)
-        self.callers = callers(self.settings, shared=bool(self.team))
+        self.callers = callers(self.settings, shared=bool(self.team) or self._in_company)
         self.batches = serving.batches(
             self.settings, self.predictor, self.background.start, self.admission.check
         )

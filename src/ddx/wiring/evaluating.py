@@ -29,7 +29,9 @@ from ddx.errors import BadResults, DdxError, EvaluationStopped
 from ddx.ports import Asker
 from ddx.services.evaluate import EngineAsker, evaluate, graded, request_of
 from ddx.settings import Settings
+from ddx.wiring import elsewhere
 from ddx.wiring.callers import client_key
+from ddx.wiring.cluster import PROCESS, RAY, Cluster
 from ddx.wiring.evaluation_kept import Evaluation, Within, kept
 from ddx.wiring.knowledge import store as knowledge_store
 from ddx.wiring.privacy import masker
@@ -56,6 +58,8 @@ class Options:
     repeat: int = 1
     concurrency: int = 1
     server: str | None = None
+    engine: str = PROCESS
+    """One of `cluster.PLACES`: where the cases are asked, without a server."""
     knowledge: Path | None = None
     """Folder with Mondo's cross-references, and with DDXPlus's evidences."""
     keep_all: bool = False
@@ -68,12 +72,13 @@ def run(settings: Settings, options: Options, progress: Callable[[int, int], Non
     """Evaluate; `progress` is told (done, of how many) after each answer.
 
     Raises BadCases, BadResults, UnknownModel, UnknownPrompt, ModelNotConfigured, MissingExtra,
-    ServerUnreachable, EvaluationStopped.
+    ServerUnreachable, ClusterUnavailable, NodeRefused, EvaluationStopped.
     """
     os.umask(0o077)
     cases, engines = read_cases(options), Engines(settings)
     grader = grader_of(settings, options.knowledge, engines)
-    return on_cases(settings, options, cases, engines, grader, progress)
+    with Cluster(settings) as cluster:
+        return on_cases(settings, options, cases, engines, grader, progress, cluster)
 
 
 def on_cases(
@@ -83,6 +88,7 @@ def on_cases(
     engines: Engines,
     grader: Grader,
     progress: Callable[[int, int], None],
+    cluster: Cluster,
     within: Within | None = None,
 ) -> Evaluation:
     """Evaluate on cases that are read, with engines that may be loaded; see `run`."""
@@ -91,7 +97,7 @@ def on_cases(
     started = SystemClock().now()
     plan = _plan(settings, options, cases)
     done, folder = _resumed(options, plan)
-    asker = _asker(settings, options, plan, cases, engines)
+    asker, at_once = _asker(settings, options, plan, cases, engines, cluster)
     folder = folder or _folder(settings, options, plan)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     results = Results(folder / "results.jsonl", plan)
@@ -111,7 +117,7 @@ def on_cases(
                 asker,
                 grader,
                 done=done.keys(),
-                concurrency=options.concurrency,
+                concurrency=at_once,
                 keep=keep,
             )
         )
@@ -193,7 +199,7 @@ def _plan(settings: Settings, options: Options, cases: CaseSet) -> Plan:
         max_tokens=options.max_tokens,
         top=options.top,
         repeat=options.repeat,
-        through=options.server or "in process",
+        through=options.server or ("Ray" if options.engine == RAY else "in process"),
         version=__version__,
     )
 
@@ -215,23 +221,32 @@ def _resumed(options: Options, plan: Plan) -> tuple[dict[tuple[str, int], Row], 
 
 
 def _asker(
-    settings: Settings, options: Options, plan: Plan, cases: CaseSet, engines: Engines
-) -> Asker:
+    settings: Settings,
+    options: Options,
+    plan: Plan,
+    cases: CaseSet,
+    engines: Engines,
+    cluster: Cluster,
+) -> tuple[Asker, int]:
+    """Return what is asked, and how many cases at a time."""
     if options.server:
         from ddx.adapters.http_server import ServerAsker
 
-        return ServerAsker(options.server, _SERVER_TIMEOUT_S, client_key(settings))
+        asker = ServerAsker(options.server, _SERVER_TIMEOUT_S, client_key(settings))
+        return asker, options.concurrency
     if cases.cases:
         refusal = registry(settings).refusal(request_of(cases.cases[0], plan))
         if refusal is not None:
             raise refusal
+    if options.engine == RAY:
+        return elsewhere.asker(settings, cluster, engines, options.model, options.concurrency)
     model = settings.models[options.model]
     engine = engines.engine_of(model)
     # Loaded now: the first case's time is its own.
     warm = getattr(engine, "warm", None)
     if warm is not None:
         warm()
-    return EngineAsker(engine, model, SystemClock(), masker(settings))
+    return EngineAsker(engine, model, SystemClock(), masker(settings)), options.concurrency
 
 
 def grader_of(settings: Settings, knowledge: Path | None, engines: Engines) -> Grader:

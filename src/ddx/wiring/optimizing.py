@@ -25,6 +25,7 @@ from ddx.errors import BadCases, DdxError, MissingExtra, OutputRefused, Settings
 from ddx.services.evaluate import request_of
 from ddx.settings import Settings
 from ddx.wiring import evaluating
+from ddx.wiring.cluster import Cluster
 from ddx.wiring.evaluation_kept import Evaluation, place
 from ddx.wiring.serving import Engines, registry
 
@@ -152,7 +153,7 @@ def run(prepared: Prepared, progress: Progress) -> Optimized:
     def measured(name: str, settings: Settings, engines: Engines) -> Evaluation:
         asked = replace(_evaluation(options), out=folder / name, mlflow=False)
         tell = lambda done, total: progress(f"test cases, {name}", done, total)  # noqa: E731
-        return evaluating.on_cases(settings, asked, tests, engines, grader, tell)
+        return evaluating.on_cases(settings, asked, tests, engines, grader, tell, Cluster(settings))
 
     def rank(case: Case, listed: Sequence[Listed]) -> int | None:
         coded = [replace(one, ids=evaluating.ids_of(engines, one.name)) for one in listed]

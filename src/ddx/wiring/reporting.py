@@ -16,8 +16,10 @@ from ddx.errors import DdxError, DeliveryInUse, MissingExtra
 from ddx.services.ledger import Bookkeeper
 from ddx.services.report import Report, report
 from ddx.settings import Settings
+from ddx.wiring.cluster import PROCESS, RAY, Cluster
 from ddx.wiring.doors import Journals
 from ddx.wiring.evaluation_kept import place
+from ddx.wiring.ledger_work import paged
 
 log = logging.getLogger("ddx")
 _JOIN_S = 10.0
@@ -53,17 +55,24 @@ def bring_up(settings: Settings) -> int:
         return Bookkeeper(journals, ParquetLedger(settings.data)).once()
 
 
-def rebuild(settings: Settings, progress: Callable[[int], None]) -> int:
+def rebuild(settings: Settings, progress: Callable[[int], None], engine: str = PROCESS) -> int:
     """Make the ledger anew from the journals; return how many rows it has.
 
-    Raises DeliveryInUse where a deliverer runs, whose it is, and LedgerUnavailable.
+    `engine` is one of `cluster.PLACES`. Ray is always one of this machine, whatever ray_address
+    says: journals and their keys stay here. Raises DeliveryInUse where a deliverer runs, whose it
+    is, and LedgerUnavailable; and with Ray MissingExtra, ClusterUnavailable, NodeRefused.
     """
     if DeliveryStatusReader(settings.data).holder() is not None:
         raise DeliveryInUse("a deliverer runs, and keeps the ledger")
     with closing(Journals(settings)) as journals:
         ledger = ParquetLedger(settings.data)
         ledger.forget()
-        total = Bookkeeper(journals, ledger).once(progress)
+        keeper, total = Bookkeeper(journals, ledger), 0
+        if engine == RAY:
+            with Cluster(settings, address="") as cluster:
+                data = str(settings.data).encode()
+                total += keeper.by(cluster.connected().workers(paged, data), progress)
+        total += keeper.once(progress)
         ledger.tend()
         return total
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ddx import __version__
 from ddx.adapters import logs
@@ -76,10 +76,17 @@ def journal(settings: Settings, life: str = "") -> Journal:
     return SqliteJournal(settings.data, settings.instance, vaults.vault(settings), life=life)
 
 
+class EngineSource(Protocol):
+    """Where a predictor finds its engines."""
+
+    def engine_of(self, model: Model) -> Engine:
+        """Return the engine that answers for a model. Raises MissingExtra."""
+
+
 def predictor(
     settings: Settings,
     journal: Journal,
-    engines: Engines,
+    engines: EngineSource,
     admit: Callable[[], None] = lambda: None,
     on_finished: Callable[[Prediction], None] = lambda done: None,  # noqa: ARG005
     claims: Claims | None = None,
@@ -148,11 +155,15 @@ _COMMANDS = 20
 class Engines:
     """The engines of the registry, each made when it is first needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, knowledge: Engine | None = None) -> None:
+        """`knowledge` is asked where the knowledge engine is; this process then loads its own only
+        for what grounds an LLM's names.
+        """
         self._settings = settings
         self._made: dict[str, Engine] = {}
         self._gates: dict[str, Gate] = {}
         self._knowledge = CurrentKnowledge(settings)
+        self._remote = knowledge
 
     def engine_of(self, model: Model) -> Engine:
         """Return the engine that answers for a model. Raises MissingExtra."""
@@ -168,13 +179,18 @@ class Engines:
         """Load the default model's engine, which can take seconds. For a thread."""
         default = self._settings.models[self._settings.default_model]
         engine = self.engine_of(default)
-        if default.engine is EngineKind.KNOWLEDGE or default.engine is EngineKind.DSPY:
+        local = default.engine is EngineKind.KNOWLEDGE and self._remote is None
+        if local or default.engine is EngineKind.DSPY:
             base = self._knowledge.get()
             if default.engine is EngineKind.DSPY:
                 _ = base.grounding
         warm = getattr(engine, "warm", None)
         if warm is not None:
             warm()
+
+    def knowledge_digest(self) -> str:
+        """Return the digest of the knowledge in force, loaded now where it is not yet."""
+        return self._knowledge.get().engine.index.digest
 
     def follow(self, stopped: threading.Event) -> None:
         """Take up knowledge that is added, until `stopped`. For a thread."""
@@ -190,15 +206,18 @@ class Engines:
     def _alone(self, model: Model) -> Engine:
         match model.engine:
             case EngineKind.KNOWLEDGE:
-                return LazyEngine(self._knowledge)
+                return self._knowing()
             case EngineKind.INSTANT:
                 from ddx.adapters.instant_engine import InstantEngine
 
                 return InstantEngine(model.cpu_ms, model.wait_ms)
             case EngineKind.DSPY if model.knowledge:
-                return HybridEngine(self._dspy(model), LazyEngine(self._knowledge))
+                return HybridEngine(self._dspy(model), self._knowing())
             case EngineKind.DSPY:
                 return self._dspy(model)
+
+    def _knowing(self) -> Engine:
+        return self._remote or LazyEngine(self._knowledge)
 
     def _dspy(self, model: Model) -> AdvisedEngine:
         try:
@@ -274,8 +293,11 @@ async def _predict_once(settings: Settings, request: Request) -> Prediction:
 
 
 @contextmanager
-def commanded(settings: Settings) -> Iterator[Predictor]:
-    """Give the service to a command, with a journal of its own. Raises as `own_journal`."""
+def commanded(settings: Settings, engines: EngineSource | None = None) -> Iterator[Predictor]:
+    """Give the service to a command, with a journal of its own, and engines of its own or others.
+
+    Raises as `own_journal`.
+    """
     with ExitStack() as opened:
         life = sharing.new_life()
         kept = opened.enter_context(closing(own_journal(settings, life)))
@@ -288,4 +310,5 @@ def commanded(settings: Settings) -> Iterator[Predictor]:
             elsewhere = sharing.elsewhere(
                 sharing.Siblings(settings.data, records, vaults.vault(settings)), claims
             )
-        yield predictor(settings, kept, Engines(settings), claims=claims, elsewhere=elsewhere)
+        source = engines or Engines(settings)
+        yield predictor(settings, kept, source, claims=claims, elsewhere=elsewhere)

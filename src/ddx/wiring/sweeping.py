@@ -22,6 +22,7 @@ from ddx.errors import BadCases, BadResults, DdxError, EvaluationStopped
 from ddx.services.evaluate import request_of
 from ddx.settings import Settings
 from ddx.wiring import evaluating
+from ddx.wiring.cluster import PROCESS, Cluster
 from ddx.wiring.evaluation_kept import Evaluation, Within
 from ddx.wiring.serving import Engines, registry
 from ddx.wiring.sweep_kept import Parent, Sweep, kept
@@ -102,13 +103,32 @@ def resumed(settings: Settings, folder: Path) -> Prepared:
     return _prepared(settings, options, cases, folder, run_id)
 
 
-def run(sweep: Prepared, progress: Progress, *, concurrency: int = 1, mlflow: bool = True) -> Sweep:
+def run(
+    sweep: Prepared,
+    progress: Progress,
+    *,
+    concurrency: int = 1,
+    mlflow: bool = True,
+    engine: str = PROCESS,
+) -> Sweep:
     """Ask what is not answered yet; `progress` is told (done, of how many) after each answer.
 
     Each answer is in its cell's results file before the next; what a stop leaves is gone on with
-    by `resumed`. Raises what `evaluating.run` does.
+    by `resumed`. `engine` is one of `cluster.PLACES`. Raises what `evaluating.run` does.
     """
     os.umask(0o077)
+    with Cluster(sweep.settings) as cluster:
+        return _run(sweep, progress, concurrency, mlflow, engine, cluster)
+
+
+def _run(
+    sweep: Prepared,
+    progress: Progress,
+    concurrency: int,
+    mlflow: bool,  # noqa: FBT001
+    engine: str,
+    cluster: Cluster,
+) -> Sweep:
     settings, options = sweep.settings, sweep.options
     engines = Engines(settings)
     grader = evaluating.grader_of(settings, options.knowledge, engines)
@@ -145,12 +165,14 @@ def run(sweep: Prepared, progress: Progress, *, concurrency: int = 1, mlflow: bo
                     out=None if begun else folder,
                     resume=folder if begun else None,
                     concurrency=concurrency,
+                    engine=engine,
                     mlflow=again and parent is not None and parent.run_id is not None,
                 ),
                 sweep.cases,
                 engines,
                 grader,
                 at(number),
+                cluster,
                 Within(run_id=parent.run_id, cell=label) if parent and parent.run_id else None,
             )
             if parent is not None and old is not None and again:
