@@ -89,10 +89,10 @@ def test_a_restored_installation_is_equal_and_stands_by_itself(
     home: tuple[Settings, list[Prediction]], tmp_path: Path, tracking: Tracking
 ) -> None:
     loaded, made = home
-    back_up(loaded, tmp_path / "b.tar.gz")
+    back_up(loaded, str(tmp_path / "b.tar.gz"))
     before = sorted(Path(tracking.artifacts_path).rglob("*"))
 
-    found = restoring.restore(tmp_path / "b.tar.gz", tmp_path / "new")
+    found = restoring.restore([str(tmp_path / "b.tar.gz")], tmp_path / "new")
 
     assert found.ok, found.differences
     assert (found.predictions, found.erased, found.mlflow) == (3, 0, True)
@@ -112,22 +112,23 @@ def test_a_restored_installation_is_equal_and_stands_by_itself(
 def test_without_its_keys_a_backup_tells_nothing_of_a_patient(
     home: tuple[Settings, list[Prediction]], tmp_path: Path
 ) -> None:
-    made = back_up(home[0], tmp_path / "b.tar")
-    assert CANARY.encode() not in made.path.read_bytes()
-    assert [oct(one.stat().st_mode & 0o777) for one in (made.path, made.keys)] == ["0o600"] * 2
-    made.keys.unlink()
+    made = back_up(home[0], str(tmp_path / "b.tar"))
+    path, keys = Path(made.path), Path(made.keys)
+    assert CANARY.encode() not in path.read_bytes()
+    assert [oct(one.stat().st_mode & 0o777) for one in (path, keys)] == ["0o600"] * 2
+    keys.unlink()
     with pytest.raises(BadBackup):
-        restoring.restore(made.path, tmp_path / "new")
+        restoring.restore([made.path], tmp_path / "new")
 
 
 def test_what_was_erased_since_is_erased_in_the_backup_with_the_newer_keys(
     home: tuple[Settings, list[Prediction]], tmp_path: Path, cli: Cli
 ) -> None:
     loaded, made = home
-    first = back_up(loaded, tmp_path / "first.tar")
+    first = back_up(loaded, str(tmp_path / "first.tar"))
     assert cli(loaded, "erase", made[0].id, "--yes")[0] == 0
-    second = back_up(loaded, tmp_path / "second.tar")
-    restored = restoring.restore(first.path, tmp_path / "new", second.keys)
+    second = back_up(loaded, str(tmp_path / "second.tar"))
+    restored = restoring.restore([first.path], tmp_path / "new", second.keys)
     assert (restored.predictions, restored.erased) == (2, 1)
     with (
         closing(SqliteJournalReader(tmp_path / "new" / "ddx_data", "main")) as reader,
@@ -154,11 +155,11 @@ def test_a_backup_under_load_is_whole(
     try:
         while len(kept) < 20:
             pass
-        made = back_up(loaded, tmp_path / "b.tar")
+        made = back_up(loaded, str(tmp_path / "b.tar"))
     finally:
         stop.set()
         thread.join()
-    found = restoring.drill(made.path)
+    found = restoring.drill([made.path])
     assert found.ok, found.differences
     assert 3 + 19 <= found.predictions <= 3 + len(kept)
     assert found.events == sum(made.manifest.events.values())
@@ -183,7 +184,7 @@ def test_a_changed_byte_and_a_cut_are_found(
         assert code == EXIT_CODE["bad_backup"]
         assert CANARY not in err
         with pytest.raises(BadBackup):
-            restoring.restore(path, tmp_path / "new")
+            restoring.restore([str(path)], tmp_path / "new")
         assert not list((tmp_path / "new").iterdir())
 
 
@@ -191,9 +192,9 @@ def test_nothing_is_overwritten(
     home: tuple[Settings, list[Prediction]], tmp_path: Path, cli: Cli
 ) -> None:
     loaded, _ = home
-    made = back_up(loaded, tmp_path / "b.tar")
+    made = back_up(loaded, str(tmp_path / "b.tar"))
     with pytest.raises(OutputRefused):
-        back_up(loaded, tmp_path / "b.tar")
+        back_up(loaded, str(tmp_path / "b.tar"))
     assert (
         cli(loaded, "restore", made.path, "--into", loaded.home)[0] == EXIT_CODE["output_refused"]
     )
@@ -218,7 +219,7 @@ def test_doors_and_the_trail_of_looks_come_back_and_secrets_are_in_the_second_fi
     assert "api_keys" not in names
     assert "mlflow_auth" not in names
 
-    found = restoring.restore(tmp_path / "b.tar", tmp_path / "new")
+    found = restoring.restore([str(tmp_path / "b.tar")], tmp_path / "new")
 
     assert found.ok, found.differences
     new = replace(loaded, home=tmp_path / "new", data_dir="ddx_data")

@@ -4,7 +4,16 @@ docs/journal-format.md describes the bytes.
 """
 
 from ddx.adapters.sqlite_journal.erasing import destroy_key
-from ddx.adapters.sqlite_journal.reader import SqliteJournalReader, find_journals, last_seq_in
+from ddx.adapters.sqlite_journal.increment import append_later, copy_later, tail
+from ddx.adapters.sqlite_journal.reader import SqliteJournalReader, find_journals
 from ddx.adapters.sqlite_journal.writer import SqliteJournal
 
-__all__ = ["SqliteJournal", "SqliteJournalReader", "destroy_key", "find_journals", "last_seq_in"]
+__all__ = [
+    "SqliteJournal",
+    "SqliteJournalReader",
+    "append_later",
+    "copy_later",
+    "destroy_key",
+    "find_journals",
+    "tail",
+]

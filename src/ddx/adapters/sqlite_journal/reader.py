@@ -179,15 +179,3 @@ def find_journals(data: Path) -> Iterator[str]:
     """Yield the instances that have a journal below a data folder, in order of name."""
     for path in sorted((data / "journals").glob("*.db")):
         yield path.stem
-
-
-def last_seq_in(path: Path) -> int:
-    """Return the sequence of the newest event of a journal's file, 0 where there is none."""
-    try:
-        db = open_for_reading(path)
-        try:
-            return int(db.execute("select coalesce(max(seq), 0) from event").get)
-        finally:
-            db.close()
-    except apsw.Error as error:
-        raise translated(error) from error
