@@ -173,7 +173,7 @@ def _put_mlflow(
         # As an SQLite file, too: a backup restores on any machine, and a drill proves all of it.
         moving.move(settings.db_uri, f"{_SQLITE}{copy}", scratch / "moved.json", lambda _: None)
     elif store.is_file():
-        copy_database(store, copy)
+        copy_database(store, copy, clean=runs)
     else:
         return None
     store_file.strip(copy, runs=not runs)
@@ -182,10 +182,8 @@ def _put_mlflow(
     copy.unlink()
     folder = local_path(settings.artifacts_path)
     if folder is not None and folder.is_dir():
-        for file in _files(folder):
-            name = file.relative_to(folder)
-            if name.parts[0] != ours:
-                whole.add(f"{ARTIFACTS}/{name}", file)
+        for file in _files(folder, without=ours):
+            whole.add(f"{ARTIFACTS}/{file.relative_to(folder)}", file)
     return settings.artifacts_path
 
 
@@ -232,10 +230,10 @@ def _settings_files(settings: Settings) -> Iterator[Path]:
             yield file
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, without: str | None = None) -> Iterator[Path]:
     """Yield the files below a folder, in order; what is a link is none."""
     for one in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if one.is_symlink():
+        if one.is_symlink() or one.name == without:
             continue
         if one.is_dir():
             yield from _files(one)

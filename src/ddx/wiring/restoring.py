@@ -93,8 +93,10 @@ def restore(
         )
         _merge(found, staging)
         whole = staging / str(found.numbers[0])
-        archive.read(_keys_of(found, keys), whole, identity)
+        named_keys = _keys_of(found, keys)
+        archive.read(named_keys, whole, identity)
         manifest = found.newest.manifest
+        _check_keys(whole / DATA / "keys", manifest, named_keys)
         _arrange(whole, manifest, home)
     loaded = _settings_of(home)
     _keep_erased(loaded.data)
@@ -157,6 +159,16 @@ def _merge(found: Chain, staging: Path) -> None:
         if not name.startswith(f"{DATA}/journals/"):
             # It was deleted before the last backup.
             (whole / name).unlink()
+
+
+def _check_keys(folder: Path, manifest: Manifest, named: archive.Place) -> None:
+    """Raise BadBackup where a journal has none: the file is older than the backup."""
+    for instance in manifest.journals:
+        if not (folder / f"{instance}.keys").is_file():
+            raise BadBackup(
+                f"{named.said} has no keys of the journal {instance}: it is of an earlier backup;"
+                " name the newest with --keys"
+            )
 
 
 def _arrange(staging: Path, manifest: Manifest, home: Path) -> None:

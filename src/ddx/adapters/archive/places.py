@@ -11,6 +11,11 @@ from typing import IO
 
 from ddx.errors import OutputRefused
 
+_SYNC_EVERY = 16 << 20
+"""Bytes of a file in a folder."""
+_sync_data = getattr(os, "fdatasync", os.fsync)
+"""macOS has the second alone."""
+
 
 class Draft(ABC):
     """A file that is being written, and has its name only once it is kept."""
@@ -95,12 +100,20 @@ class LocalPlace(Place):
 
 
 class _LocalDraft(Draft):
+    """Written out bit by bit: a journal's sync beside it would wait for all that is not yet."""
+
     def __init__(self, path: Path) -> None:
+        self._unsynced = 0
         self._path, self._draft = path, path.with_name(f".{path.name}.part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._file = os.fdopen(os.open(self._draft, flags, 0o600), "wb")
 
     def write(self, data: bytes) -> int:
+        self._unsynced += len(data)
+        if self._unsynced >= _SYNC_EVERY:
+            self._file.flush()
+            _sync_data(self._file.fileno())
+            self._unsynced = 0
         return self._file.write(data)
 
     def keep(self) -> None:

@@ -29,14 +29,16 @@ _OUR_NOTE = "[Case, prompt, answer and attempts](%"
 def strip(path: Path, *, runs: bool) -> None:
     """Take out of a copy the tags that lead to a patient: the journal has them, under its keys.
 
-    With `runs` also every run that can be made again from it.
+    With `runs` also every run that can be made again from it. No byte of either is left behind.
     """
     with closing(_scratch(path)) as db:
+        db.execute("pragma secure_delete = on")
         db.execute(f"delete from tags where key in {_list(TELLING_TAGS)}", TELLING_TAGS)  # noqa: S608
         if runs:
             _drop_runs(db)
         db.commit()
-        db.execute("vacuum")
+        if runs:
+            db.execute("vacuum")
 
 
 def drop_runs(path: Path) -> int:
