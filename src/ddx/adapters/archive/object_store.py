@@ -7,6 +7,7 @@ nothing under its name: an object appears when its last part is there and the wh
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -128,6 +129,8 @@ class _Download:
 def _smart_open(uri: str, mode: str, store: _Store, parameters: Mapping[str, Any]) -> Any:
     import smart_open
 
+    # It would print what goes wrong, with addresses, before we say it.
+    logging.getLogger("smart_open").setLevel(logging.CRITICAL + 1)
     known = {"client": store.client, **parameters}
     # A name that ends with .gz is ours to compress, or not.
     return smart_open.open(uri, mode, compression="disable", transport_params=known)
@@ -140,7 +143,7 @@ def _s3(bucket: str, key: str) -> _Store:
 
     style = os.environ.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "auto")
     trusting = os.environ.get("MLFLOW_S3_IGNORE_TLS", "").lower() in ("true", "1")
-    client: Any = boto3.client(
+    client: Any = boto3.Session().client(
         "s3",
         endpoint_url=os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None,
         verify=False if trusting else None,
@@ -246,6 +249,15 @@ def _translated() -> Iterator[None]:
     except (OutputRefused, MissingExtra):
         raise
     except Exception as error:
-        code = getattr(error, "response", None)
-        found = code.get("Error", {}).get("Code") if isinstance(code, dict) else None
-        raise OSError(0, f"the store says {found or type(error).__name__}") from error
+        raise OSError(0, f"the store says {_kind(error)}") from error
+
+
+def _kind(error: BaseException) -> str:
+    """Return S3's own word where there is one, below what smart_open makes of it."""
+    below: BaseException | None = error
+    while below is not None:
+        said = getattr(below, "response", None)
+        if isinstance(said, dict) and said.get("Error", {}).get("Code"):
+            return str(said["Error"]["Code"])
+        below = below.__cause__ or below.__context__
+    return type(error).__name__
