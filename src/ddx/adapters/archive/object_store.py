@@ -227,7 +227,7 @@ def _azure(box: str, key: str) -> _Store:
         client=client,
         writing={
             "min_part_size": _PART_BYTES,
-            "blob_kwargs": {"etag": "*", "match_condition": MatchConditions.IfMissing},
+            "blob_kwargs": {"match_condition": MatchConditions.IfMissing},
         },
         size=size,
         remove=blob.delete_blob,

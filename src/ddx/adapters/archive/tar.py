@@ -46,7 +46,8 @@ class Archive:
         self._packed: Any = self._plain
         if to.name.removesuffix(".age").endswith(".gz"):
             self._packed = gzip.GzipFile("", "wb", 1, self._plain)
-        target: Any = self._packed
+        self._sink = _Sink(self._packed)
+        target: Any = self._sink
         self._tar = tarfile.open(fileobj=target, mode="w|", bufsize=_CHUNK)  # noqa: SIM115
         self._tar.copybufsize = _CHUNK  # type: ignore[attr-defined]
         self.files: dict[str, Entry] = {}
@@ -101,6 +102,7 @@ class Archive:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        self._sink.target = None
         if self._plain is not self._draft:
             # Its thread writes into the draft until it has ended.
             with suppress(OSError):
@@ -163,6 +165,16 @@ def _opened(source: Place, identity: Path | None) -> Iterator[tarfile.TarFile]:
 
 def _tar(stream: Any) -> tarfile.TarFile:
     return tarfile.open(fileobj=stream, mode="r|*", bufsize=_CHUNK)
+
+
+class _Sink:
+    """What a tar file is written to, until it is left: it would end itself when it is deleted."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def write(self, data: bytes) -> int:
+        return int(self.target.write(data)) if self.target is not None else len(data)
 
 
 class _Begun:
