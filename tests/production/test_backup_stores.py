@@ -141,3 +141,17 @@ def test_the_keys_go_where_the_backup_could_not_be_ended(
 def test_what_is_not_there_is_said(tmp_path: Path, bucket: Bucket) -> None:
     with pytest.raises(BadBackup, match=r"absent\.tar cannot be read: the store says"):
         restoring.restore([bucket("absent.tar")], tmp_path / "new")
+
+
+def test_azures_three_names_are_one_place(
+    loaded: Settings, running: servers.Part, bucket: Bucket
+) -> None:
+    if not running.uri.startswith("wasbs://"):
+        pytest.skip("this store has one name")
+    back_up(loaded, bucket("whole.tar"))
+    rest = bucket("whole.tar").removeprefix(running.uri)
+    lake = running.uri.replace("wasbs://", "abfss://").replace(".blob.", ".dfs.") + rest
+    short = "az://runs/mlflow" + rest
+    sizes = {archive.place(one).size() for one in (bucket("whole.tar"), lake, short)}
+    assert len(sizes) == 1
+    assert sizes.pop()

@@ -67,6 +67,7 @@ def command(
         return
     if len(words) > 1 or words == ("verify",):
         raise click.UsageError("it is `ddx backup PATH`, or `ddx backup verify PATH...`")
+    from ddx.adapters.system import yield_to_others
     from ddx.core.access import Act
     from ddx.settings import load
     from ddx.wiring.auditing import note_command
@@ -74,6 +75,8 @@ def command(
 
     settings = load()
     note_command(settings, Act.BACKUP, "backup")
+    # A request that waits for its answer comes before a backup.
+    yield_to_others()
     made = back_up(settings, words[0], to, keys_to=keys_to, since=since, identity=identity)
     manifest = made.manifest
     if as_json:

@@ -27,6 +27,7 @@ _NEEDED = {
     "gs": ("google.cloud.storage", "gcs"),
     "wasbs": ("azure.storage.blob", "azure"),
     "abfss": ("azure.storage.blob", "azure"),
+    "az": ("azure.storage.blob", "azure"),
 }
 SCHEMES = tuple(_NEEDED)
 
@@ -88,9 +89,7 @@ class ObjectPlace(Place):
         if self._store is None:
             scheme, _, rest = self.said.partition("://")
             box, _, key = rest.partition("/")
-            self._store = {"s3": _s3, "gs": _gcs, "wasbs": _azure, "abfss": _azure}[scheme](
-                box, key
-            )
+            self._store = {"s3": _s3, "gs": _gcs}.get(scheme, _azure)(box, key)
         return self._store
 
 
@@ -196,12 +195,13 @@ def _azure(box: str, key: str) -> _Store:
     from azure.core.exceptions import ResourceNotFoundError
     from azure.storage.blob import BlobServiceClient
 
-    named = _AZURE.fullmatch(box)
+    said = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    # `az://` names no account: the connection string does.
+    named = _AZURE.fullmatch(box if "@" in box or not said else f"{box}@it.blob.core.windows.net")
     if named is None:
         raise OutputRefused(
             f"{box} is not CONTAINER@ACCOUNT.blob.core.windows.net, nor that with dfs"
         )
-    said = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
     if said:
         client = BlobServiceClient.from_connection_string(said)
     else:
