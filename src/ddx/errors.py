@@ -330,6 +330,12 @@ class BadBackup(DdxError):
     advice = "Take an earlier one. `ddx backup verify PATH` checks a backup whole."
 
 
+class BrokenChain(BadBackup):
+    """Backups are not of one chain, or not all of it."""
+
+    advice = "Name the whole backup first, then each increment, in the order they were made."
+
+
 class MoveRefused(DdxError):
     """MLflow's rows or files cannot be moved, or differ after it."""
 

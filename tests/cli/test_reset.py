@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.web.conftest import ENVIRONMENT
 
 from ddx.adapters.processes import Process
 from ddx.cli import run
@@ -66,6 +68,65 @@ def test_json_names_what_was_deleted(home: Path, capsys: pytest.CaptureFixture[s
     deleted = json.loads(capsys.readouterr().out)["deleted"]
     places = ["ddx_data", "mlflow_data/artifacts", "mlflow_data/mlflow.db"]
     assert deleted == [str(home / place) for place in places]
+
+
+class Typing(io.StringIO):
+    """A person at a terminal, who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with one prediction."""
+    home = tmp_path / "used"
+    home.mkdir()
+    for name, value in {**ENVIRONMENT, "DDX_HOME": str(home)}.items():
+        monkeypatch.setenv(name, value)
+    assert run(["predict", "Fever for 3 days.", "--model", "instant"]) == 0
+    return home
+
+
+def test_a_backup_is_offered_first_and_restores(
+    used: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Typing("\ny\n"))
+    assert run(["reset"]) == 0
+    shown = capsys.readouterr().out
+    assert "Back it up first?" in shown
+    assert not (used / "ddx_data").exists()
+    (made,) = used.glob("ddx-backup-*.tar")
+    assert f"backed up: {made}" in shown
+    assert run(["restore", str(made), "--drill", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["predictions"] == 1
+
+
+def test_the_offer_can_be_declined_and_a_no_afterwards_makes_none(
+    used: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Typing("\nn\n"))
+    assert run(["reset"]) == 1
+    assert (used / "ddx_data").exists()
+    assert not list(used.glob("ddx-backup-*"))
+    monkeypatch.setattr(sys, "stdin", Typing("no\ny\n"))
+    assert run(["reset"]) == 0
+    assert not list(used.glob("ddx-backup-*"))
+    assert not (used / "ddx_data").exists()
+
+
+def test_for_a_script_the_backup_is_an_option_and_one_that_fails_saves_the_data(
+    used: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in (tmp_path / "absent" / "b.tar", used / "ddx_data" / "b.tar"):
+        assert run(["reset", "--yes", "--backup", str(wrong)]) == EXIT_CODE["output_refused"]
+        assert (used / "ddx_data" / "journals").exists()
+    capsys.readouterr()
+    path = tmp_path / "b.tar"
+    assert run(["reset", "--yes", "--json", "--backup", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["backup"] == str(path)
+    assert not (used / "ddx_data").exists()
+    assert run(["backup", "verify", str(path)]) == 0
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

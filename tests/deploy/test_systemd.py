@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -228,22 +229,44 @@ def test_the_three_services_take_a_case_and_bring_it_to_mlflow(machine: Machine)
     machine.wait(lambda: bool(machine.ddx("verify")["ok"]))
 
 
-def test_the_backup_keeps_the_keys_apart_and_the_drill_proves_it(machine: Machine) -> None:
+def test_the_backup_is_followed_by_increments_keeps_the_keys_apart_and_is_proved(
+    machine: Machine,
+) -> None:
     backups, keys = machine.root / "var/backups/ddx", machine.root / "var/lib/ddx-keys"
-    old = backups / "2020-01-31T02-30-00Z.tar.gz"
-    old.write_text("long ago")
+    old = backups / "2020-01-31T02-30-00Z"
+    old.mkdir()
+    (old / "2020-01-31T02-30-00Z.tar.gz").write_text("long ago")
+    os.utime(old / "2020-01-31T02-30-00Z.tar.gz", (0, 0))
     os.utime(old, (0, 0))
 
-    backup = machine.start("ddx-backup.service").wait(120)
-    assert backup == 0, machine.log("ddx-backup.service")
-    (kept,) = backups.iterdir()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\.tar\.gz", kept.name)
-    assert [path.name for path in keys.iterdir()] == ["ddx.keys"]
-    assert kept.stat().st_mode & 0o077 == 0
+    def back_up() -> list[Path]:
+        code = machine.start("ddx-backup.service").wait(120)
+        assert code == 0, machine.log("ddx-backup.service")
+        assert [path.name for path in keys.iterdir()] == ["ddx.keys"]
+        return sorted(backups.glob("*/*"))
 
+    (whole,) = back_up()
+    assert not old.exists()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\.tar\.gz", whole.name)
+    assert whole.parent.name == whole.name.removesuffix(".tar.gz")
+    assert whole.stat().st_mode & 0o077 == 0
+
+    first, later = back_up()
+    assert (first, later.parent) == (whole, whole.parent)
+    assert f"what came after {whole.name}" in machine.log("ddx-backup.service")
     drill = machine.start("ddx-drill.service").wait(240)
     assert drill == 0, machine.log("ddx-drill.service")
-    assert list(backups.iterdir()) == [kept]
+    assert sorted(backups.glob("*/*")) == [whole, later]
+
+    # After a week a whole one begins a folder of its own.
+    a_week_ago = time.time() - 7 * 24 * 3600
+    os.utime(whole, (a_week_ago, a_week_ago))
+    (*_, newest) = back_up()
+    assert newest.parent != whole.parent
+    # As it does where what it would follow is gone.
+    newest.write_bytes(b"")
+    (*_, again) = back_up()
+    assert again.parent not in (whole.parent, newest.parent)
 
 
 def test_a_drill_without_a_backup_says_so(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ddx.errors import FilesInUse
+from ddx.errors import FilesInUse, OutputRefused
 from ddx.services.reset import Done, Loss, Plan, plan, reset
 
 JOURNALS = Loss(what="journals (2 events)", place="ddx_data", size_bytes=10)
@@ -82,6 +82,26 @@ def test_a_yes_stops_our_processes_before_it_deletes() -> None:
 
     assert site.diary == ["stop 7", "stop 8", "delete ddx_data", "delete mlflow.db"]
     assert done == Done(stopped=["pid 7", "pid 8"], deleted=[JOURNALS, RUNS])
+
+
+def test_a_backup_is_made_when_all_is_stopped_and_before_anything_is_deleted() -> None:
+    site = FakeSite()
+
+    reset(site, lambda _: True, lambda: site.diary.append("back up"))
+
+    assert site.diary == ["stop 7", "stop 8", "back up", "delete ddx_data", "delete mlflow.db"]
+
+
+def test_a_backup_that_fails_saves_the_data() -> None:
+    site = FakeSite()
+
+    def fails() -> None:
+        raise OutputRefused
+
+    with pytest.raises(OutputRefused):
+        reset(site, lambda _: True, fails)
+
+    assert site.diary == ["stop 7", "stop 8"]
 
 
 def test_a_process_that_does_not_stop_saves_the_data() -> None:

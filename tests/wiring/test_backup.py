@@ -3,96 +3,36 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.make import a_feedback, a_prediction, a_request, finished
-from tests.tracking_server import Tracking, a_server
-from tests.wiring.test_tracing import at
+from tests.backups import CANARY, Cli, told
+from tests.tracking_server import Tracking
 
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader
-from ddx.cli import run
 from ddx.cli.exits import EXIT_CODE
 from ddx.core.record import Prediction
 from ddx.errors import BadBackup, Erased, OutputRefused
 from ddx.settings import Settings
 from ddx.wiring import auditing, restoring
 from ddx.wiring.backing_up import back_up
-from ddx.wiring.delivering import deliver
 
 pytest.importorskip("mlflow", reason="needs the extra `tracking`")
-CANARY = "zebrawood-4402"
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def made_by_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
-    with a_server(tmp_path_factory.mktemp("mlflow")) as running:
-        yield running
-
-
-@pytest.fixture
-def tracking(made_by_mlflow: Tracking, tmp_path: Path) -> Tracking:
-    """A store of its own, with the tables that MLflow's server made."""
-    empty = made_by_mlflow.db_uri.removeprefix("sqlite:///")
-    shutil.copy(empty, tmp_path / "mlflow.db")
-    (tmp_path / "artifacts").mkdir()
-    return replace(
-        made_by_mlflow,
-        db_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
-        artifacts_path=str(tmp_path / "artifacts"),
-    )
-
-
-def told() -> Prediction:
-    request = a_request(case=f"Fell from a {CANARY}.", tracker=f"visit {CANARY}")
-    return finished(a_prediction(request=request), prompt_used=CANARY, raw_output=CANARY)
-
-
-@pytest.fixture
-def home(tmp_path: Path, tracking: Tracking) -> tuple[Settings, list[Prediction]]:
-    """Three predictions, delivered, one with feedback; an evaluation's file beside the runs."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    loaded = at(folder, tracking)
-    made = [told() for _ in range(3)]
-    with closing(SqliteJournal(loaded.data, "main")) as journal:
-        for one in made:
-            journal.accept(one, None).result()
-        journal.add_feedback(made[0].id, a_feedback(true_diagnosis=CANARY)).result()
-    deliver(loaded, once=True)
-    other = Path(tracking.artifacts_path) / "77" / "report.txt"
-    other.parent.mkdir()
-    other.write_text("figures")
-    return loaded, made
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    def run_it(loaded: Settings, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setenv("DDX_HOME", str(loaded.home))
-        code = run([*map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run_it
 
 
 def test_a_restored_installation_is_equal_and_stands_by_itself(
     home: tuple[Settings, list[Prediction]], tmp_path: Path, tracking: Tracking
 ) -> None:
     loaded, made = home
-    back_up(loaded, tmp_path / "b.tar.gz")
+    back_up(loaded, str(tmp_path / "b.tar.gz"))
     before = sorted(Path(tracking.artifacts_path).rglob("*"))
 
-    found = restoring.restore(tmp_path / "b.tar.gz", tmp_path / "new")
+    found = restoring.restore([str(tmp_path / "b.tar.gz")], tmp_path / "new")
 
     assert found.ok, found.differences
     assert (found.predictions, found.erased, found.mlflow) == (3, 0, True)
@@ -112,22 +52,23 @@ def test_a_restored_installation_is_equal_and_stands_by_itself(
 def test_without_its_keys_a_backup_tells_nothing_of_a_patient(
     home: tuple[Settings, list[Prediction]], tmp_path: Path
 ) -> None:
-    made = back_up(home[0], tmp_path / "b.tar")
-    assert CANARY.encode() not in made.path.read_bytes()
-    assert [oct(one.stat().st_mode & 0o777) for one in (made.path, made.keys)] == ["0o600"] * 2
-    made.keys.unlink()
+    made = back_up(home[0], str(tmp_path / "b.tar"))
+    path, keys = Path(made.path), Path(made.keys)
+    assert CANARY.encode() not in path.read_bytes()
+    assert [oct(one.stat().st_mode & 0o777) for one in (path, keys)] == ["0o600"] * 2
+    keys.unlink()
     with pytest.raises(BadBackup):
-        restoring.restore(made.path, tmp_path / "new")
+        restoring.restore([made.path], tmp_path / "new")
 
 
 def test_what_was_erased_since_is_erased_in_the_backup_with_the_newer_keys(
     home: tuple[Settings, list[Prediction]], tmp_path: Path, cli: Cli
 ) -> None:
     loaded, made = home
-    first = back_up(loaded, tmp_path / "first.tar")
+    first = back_up(loaded, str(tmp_path / "first.tar"))
     assert cli(loaded, "erase", made[0].id, "--yes")[0] == 0
-    second = back_up(loaded, tmp_path / "second.tar")
-    restored = restoring.restore(first.path, tmp_path / "new", second.keys)
+    second = back_up(loaded, str(tmp_path / "second.tar"))
+    restored = restoring.restore([first.path], tmp_path / "new", second.keys)
     assert (restored.predictions, restored.erased) == (2, 1)
     with (
         closing(SqliteJournalReader(tmp_path / "new" / "ddx_data", "main")) as reader,
@@ -154,11 +95,11 @@ def test_a_backup_under_load_is_whole(
     try:
         while len(kept) < 20:
             pass
-        made = back_up(loaded, tmp_path / "b.tar")
+        made = back_up(loaded, str(tmp_path / "b.tar"))
     finally:
         stop.set()
         thread.join()
-    found = restoring.drill(made.path)
+    found = restoring.drill([made.path])
     assert found.ok, found.differences
     assert 3 + 19 <= found.predictions <= 3 + len(kept)
     assert found.events == sum(made.manifest.events.values())
@@ -183,7 +124,7 @@ def test_a_changed_byte_and_a_cut_are_found(
         assert code == EXIT_CODE["bad_backup"]
         assert CANARY not in err
         with pytest.raises(BadBackup):
-            restoring.restore(path, tmp_path / "new")
+            restoring.restore([str(path)], tmp_path / "new")
         assert not list((tmp_path / "new").iterdir())
 
 
@@ -191,9 +132,9 @@ def test_nothing_is_overwritten(
     home: tuple[Settings, list[Prediction]], tmp_path: Path, cli: Cli
 ) -> None:
     loaded, _ = home
-    made = back_up(loaded, tmp_path / "b.tar")
+    made = back_up(loaded, str(tmp_path / "b.tar"))
     with pytest.raises(OutputRefused):
-        back_up(loaded, tmp_path / "b.tar")
+        back_up(loaded, str(tmp_path / "b.tar"))
     assert (
         cli(loaded, "restore", made.path, "--into", loaded.home)[0] == EXIT_CODE["output_refused"]
     )
@@ -218,7 +159,7 @@ def test_doors_and_the_trail_of_looks_come_back_and_secrets_are_in_the_second_fi
     assert "api_keys" not in names
     assert "mlflow_auth" not in names
 
-    found = restoring.restore(tmp_path / "b.tar", tmp_path / "new")
+    found = restoring.restore([str(tmp_path / "b.tar")], tmp_path / "new")
 
     assert found.ok, found.differences
     new = replace(loaded, home=tmp_path / "new", data_dir="ddx_data")

@@ -125,8 +125,8 @@ def test_a_backup_of_before_opens_by_newer_wrapped_keys_and_gives_nothing_erased
     assert b"ddx-keys-1" not in Path(f"{new}.keys").read_bytes()
     assert b"changing.lock" not in plain_key
     with pytest.raises(MasterKeyUnavailable):
-        restoring.drill(old, Path(f"{new}.keys"))
-    found = restoring.restore(old, tmp_path / "back", Path(f"{new}.keys"), None, load())
+        restoring.drill([str(old)], f"{new}.keys")
+    found = restoring.restore([str(old)], tmp_path / "back", f"{new}.keys", None, load())
     assert (found.predictions, found.erased) == (1, 1)
     box = vaults.vault(vaults.with_master_of(load({}, tmp_path / "back"), load()))
     with (

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.make import NOON, finished
+from tests.object_store import a_store
 
 from ddx import settings
 from ddx.adapters.parquet_ledger import ParquetLedger, files
@@ -29,39 +24,10 @@ pytest.importorskip("mlflow", reason="needs the extra `tracking`")
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
     """An object store behind signatures, whose objects are files."""
-    rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if rclone is None:
-        pytest.skip("needs rclone")
-    pytest.importorskip("boto3", reason="needs boto3")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    store = tmp_path / "store"
-    (store / "bucket").mkdir(parents=True)
-    process = subprocess.Popen(
-        [
-            *(rclone, "serve", "s3", str(store), "--addr", f"127.0.0.1:{port}"),
-            *("--auth-key", "ourkey,oursecret"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "ourkey",
-        "AWS_SECRET_ACCESS_KEY": "oursecret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    give_up_at = time.monotonic() + 20
-    while time.monotonic() < give_up_at:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield "s3://bucket/ledger", store / "bucket" / "ledger"
-    process.terminate()
-    process.wait(10)
+    with a_store(tmp_path / "store") as store:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        yield "s3://bucket/ledger", store.bucket / "ledger"
 
 
 def copied_and_counted(home: Path, uri: str, copy: Path) -> None:

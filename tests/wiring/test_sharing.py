@@ -119,7 +119,7 @@ def test_a_backup_takes_the_shared_claims_with_it(tmp_path: Path) -> None:
     with serving(home, DDX_WORKERS="2", DDX_INSTANCE="main-2") as worker:
         told = ask(worker, "visit 1")
         # While it runs: the newest claims are in SQLite's log, beside the file.
-        made = back_up(settings.load(BENCH, home=home), tmp_path / "b.tar")
+        made = back_up(settings.load(BENCH, home=home), str(tmp_path / "b.tar"))
     for file in (made.path, made.keys):
         with tarfile.open(file) as archive:
             archive.extractall(back, filter="data")

@@ -24,10 +24,13 @@ class SystemClock:
 luck = os.urandom
 
 
+_NICE = 5
+
+
 def yield_to_others() -> None:
-    """Let other processes have the processor first, where both want it."""
+    """Let other processes have the processor first, where both want it. Repeatable."""
     with suppress(OSError):
-        os.nice(5)
+        os.nice(max(0, _NICE - os.nice(0)))
 
 
 def free_bytes(folder: Path) -> int:

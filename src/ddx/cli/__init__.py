@@ -37,7 +37,7 @@ COMMANDS = {
     "audit": "Show who looked at which prediction.",
     "keys": "Make and revoke API keys; wrap the records' own keys.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",
-    "reset": "Delete all local data, after asking.",
+    "reset": "Delete all local data, after offering a backup and asking.",
 }
 """Name -> one line of help. The module `ddx.cli.<name>` holds `command`."""
 

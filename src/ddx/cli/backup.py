@@ -16,7 +16,10 @@ _CODE = exits.EXIT_CODE
 @click.command(
     name="backup",
     epilog=exits.epilog(
-        "ddx backup /backups/2026-01-31.tar\nddx backup verify /backups/2026-01-31.tar",
+        "ddx backup /backups/2026-01-31.tar\n"
+        "ddx backup /backups/2026-02-01.tar --since /backups/2026-01-31.tar\n"
+        "ddx backup s3://bucket/2026-01-31.tar --keys-to /keys/\n"
+        "ddx backup verify /backups/2026-02-01.tar",
         _CODE["bad_settings"],
         _CODE["missing_extra"],
         _CODE["journal_unavailable"],
@@ -25,23 +28,29 @@ _CODE = exits.EXIT_CODE
         _CODE["move_refused"],
     ),
 )
-@click.argument("words", metavar="[verify] PATH", nargs=-1, required=True)
+@click.argument("words", metavar="[verify] PATH...", nargs=-1, required=True)
 @click.option(
-    "--keys", type=click.Path(dir_okay=False, path_type=Path), help="Where verify finds the keys."
+    "--since",
+    metavar="PREVIOUS",
+    help="An increment: what came after this backup, or after the `latest` made here.",
 )
+@click.option("--keys-to", help="Another file, or folder, for the keys; default: PATH.keys.")
+@click.option("--keys", help="With verify: where the newest keys are.")
 @click.option(
     "--recipient", "to", multiple=True, help="Encrypt to this age recipient, too; repeatable."
 )
 @click.option(
     "--identity",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="With verify: the file that opens an encrypted one.",
+    help="With verify and --since: the file that opens an encrypted one.",
 )
 @as_json
 def command(
     *,
     words: tuple[str, ...],
-    keys: Path | None,
+    since: str | None,
+    keys_to: str | None,
+    keys: str | None,
     to: tuple[str, ...],
     identity: Path | None,
     as_json: bool,
@@ -50,15 +59,15 @@ def command(
 
     PATH gets journals, MLflow's database as an SQLite file, and settings; PATH.keys gets the keys
     without which no record can be read: keep the two apart. A name that ends with .gz is
-    compressed.
+    compressed. PATH can be in an object store: s3://, gs://, wasbs://, abfss://. Verify takes a
+    whole backup and its increments in order, or the last alone, with the others beside it.
     """
-    *verb, name = words
-    if verb not in ([], ["verify"]):
-        raise click.UsageError("it is `ddx backup PATH`, or `ddx backup verify PATH`")
-    path = Path(name)
-    if verb:
-        _verify(path, keys, identity, as_json=as_json)
+    if words[0] == "verify" and len(words) > 1:
+        _verify(words[1:], keys, identity, as_json=as_json)
         return
+    if len(words) > 1 or words == ("verify",):
+        raise click.UsageError("it is `ddx backup PATH`, or `ddx backup verify PATH...`")
+    from ddx.adapters.system import yield_to_others
     from ddx.core.access import Act
     from ddx.settings import load
     from ddx.wiring.auditing import note_command
@@ -66,26 +75,47 @@ def command(
 
     settings = load()
     note_command(settings, Act.BACKUP, "backup")
-    made = back_up(settings, path.absolute(), to)
+    # A request that waits for its answer comes before a backup.
+    yield_to_others()
+    made = back_up(settings, words[0], to, keys_to=keys_to, since=since, identity=identity)
+    manifest = made.manifest
     if as_json:
-        said = asdict(made.manifest) | {"files": len(made.manifest.files)}
         print_json(
-            {"ok": True, "path": str(made.path), "keys": str(made.keys), "bytes": made.size_bytes}
-            | said
+            {
+                "ok": True,
+                "path": made.path,
+                "keys": made.keys,
+                "bytes": made.size_bytes,
+                "made_at": manifest.made_at,
+                "version": manifest.version,
+                "files": len(manifest.files),
+                "events": manifest.events,
+                "artifacts_path": manifest.artifacts_path,
+                "chain": [asdict(one) for one in manifest.chain],
+            }
         )
         return
-    events = sum(made.manifest.events.values())
-    files = len(made.manifest.files)
-    click.echo(f"{made.path}: {files} files, {events} events, {size(made.size_bytes)}")
+    events = sum(manifest.events.values())
+    what = f"what came after {manifest.chain[-1].name}" if manifest.chain else "whole"
+    click.echo(
+        f"{made.path}: {what}; {len(manifest.files)} files, up to {events} events,"
+        f" {size(made.size_bytes)}"
+    )
     click.echo(f"{made.keys}: the keys; keep them elsewhere")
 
 
-def _verify(path: Path, keys: Path | None, identity: Path | None, *, as_json: bool) -> None:
+def _verify(
+    named: tuple[str, ...], keys: str | None, identity: Path | None, *, as_json: bool
+) -> None:
     from ddx.wiring.restoring import check
 
-    whole, secret = check(path, keys, identity)
-    files = len(whole.files) + len(secret.files)
+    chain, secret = check(named, keys, identity)
+    newest = chain.newest.manifest
+    files = sum(len(one.manifest.files) for one in chain.sealed) + len(secret.files)
     if as_json:
-        print_json({"ok": True, "made_at": whole.made_at, "files": files, "events": whole.events})
+        told = {"made_at": newest.made_at, "files": files, "events": newest.events}
+        print_json({"ok": True, **told, "backups": [one.said for one in chain.places]})
         return
-    click.echo(f"{path}: whole, made {whole.made_at}; {files} files, each as it was put in")
+    for place, sealed in zip(chain.places, chain.sealed, strict=True):
+        click.echo(f"{place.said}: whole, made {sealed.manifest.made_at}")
+    click.echo(f"{files} files with those of the keys, each as it was put in")

@@ -18,6 +18,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     name="restore",
     epilog=exits.epilog(
         "ddx restore /backups/2026-01-31.tar --into /srv/ddx\n"
+        "ddx restore /backups/whole.tar /backups/monday.tar --into /srv/ddx\n"
         "ddx restore /backups/2026-01-31.tar --drill",
         exits.EXIT_NOT_OK,
         _CODE["bad_settings"],
@@ -28,10 +29,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
         _CODE["wrong_master_key"],
     ),
 )
-@click.argument("path", type=_FILE)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="An empty folder.")
 @click.option("--drill", is_flag=True, help="Restore beside, prove it, and clean up.")
-@click.option("--keys", type=_FILE, help="The keys; default: PATH.keys.")
+@click.option("--keys", help="The newest keys; default: those of the last PATH.")
 @click.option("--identity", type=_FILE, help="The file that opens an encrypted backup.")
 @click.option(
     "--master-key-file",
@@ -41,15 +42,18 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @as_json
 def command(
     *,
-    path: Path,
+    paths: tuple[str, ...],
     into: Path | None,
     drill: bool,
-    keys: Path | None,
+    keys: str | None,
     identity: Path | None,
     master_key_file: Path | None,
     as_json: bool,
 ) -> int:
     """Make a whole installation out of a backup, in an empty folder, and verify it.
+
+    PATH is a whole backup, and its increments after it, in order; or the last increment alone,
+    with the others beside it. Each can be in an object store: s3://, gs://, wasbs://, abfss://.
 
     Every file is checked against its digest, each run in MLflow is made whole from the journal,
     and all is compared as `ddx verify` does. Ends with 1 where something differs.
@@ -63,9 +67,9 @@ def command(
     if master_key_file:
         here = vaults.with_file(here, master_key_file.absolute())
     if into:
-        found = restoring.restore(path, into.absolute(), keys, identity, here)
+        found = restoring.restore(paths, into.absolute(), keys, identity, here)
     else:
-        found = restoring.drill(path, keys, identity, here)
+        found = restoring.drill(paths, keys, identity, here)
     if drill and found.ok:
         backup_ages.note_drill()
     if as_json:

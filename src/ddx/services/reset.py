@@ -70,11 +70,14 @@ def plan(site: Site) -> Plan:
     )
 
 
-def reset(site: Site, agrees: Callable[[Plan], bool]) -> Done | None:
+def reset(
+    site: Site, agrees: Callable[[Plan], bool], save: Callable[[], None] = lambda: None
+) -> Done | None:
     """Stop our processes and delete the data, if the owner agrees; None where not.
 
-    Where there is nothing to delete, nobody is asked and nothing is stopped. Raises FilesInUse,
-    before anything is deleted, where a process stays that uses the files.
+    `save` is called when nothing writes any more; what it raises saves the data. Where there is
+    nothing to delete, nobody is asked and nothing is stopped. Raises FilesInUse, before anything
+    is deleted, where a process stays that uses the files.
     """
     proposed = plan(site)
     if not proposed.losses:
@@ -90,6 +93,7 @@ def reset(site: Site, agrees: Callable[[Plan], bool]) -> Done | None:
     strangers = site.strangers()
     if strangers:
         raise FilesInUse("the data is in use by " + ", ".join(strangers))
+    save()
     for loss in proposed.losses:
         site.delete(loss)
         done.deleted.append(loss)

@@ -1,4 +1,4 @@
-"""A backup of an installation while everything runs, and a restored one, from settings.
+"""A backup of an installation while everything runs, from settings: whole, or what came since.
 
 The journal is the system of record, so a backup is its journals, and of MLflow what does not follow
 from them: its database, and the files of other experiments. The runs' files are made again from the
@@ -8,28 +8,31 @@ journal. The journals' keys are in a file of their own: without it no record can
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddx import __version__
-from ddx.adapters import archive, last_good
+from ddx.adapters import archive, backups_made, last_good
 from ddx.adapters.database_copy import copy_database
 from ddx.adapters.mlflow_runs import moving, store_file
 from ddx.adapters.mlflow_runs.files import local_path
-from ddx.adapters.sqlite_journal import find_journals, last_seq_in
+from ddx.adapters.sqlite_journal import copy_later, find_journals, tail
 from ddx.adapters.system import SystemClock
-from ddx.core.archive import Manifest
+from ddx.core.archive import Entry, Manifest, Sealed, Tail
 from ddx.errors import OutputRefused
 from ddx.settings import Settings
+from ddx.wiring import backup_chains
 from ddx.wiring.vaults import vault
 
 KEYS = ".keys"
 """What the name of the file with the keys adds."""
 CLAIMS = "claims.db"
-DATA, MLFLOW, ARTIFACTS, SETTINGS = "data", "mlflow.db", "artifacts", "settings"
-"""Rooms of a backup."""
+DATA, LATER, MLFLOW, ARTIFACTS, SETTINGS = "data", "later", "mlflow.db", "artifacts", "settings"
+"""Rooms of a backup; an increment has the later events of a journal in `later`."""
 _SQLITE = "sqlite:///"
+_SCRATCH = ".ddx-backup-"
 _SECRET = frozenset({"keys", "mlflow_auth", "api_keys.json"})
 """What goes into the second file."""
 _REMADE = frozenset({"cache", "logs", "ledger", "journals", "access", "run", CLAIMS}) | _SECRET
@@ -37,6 +40,7 @@ _REMADE = frozenset({"cache", "logs", "ledger", "journals", "access", "run", CLA
 _PASSING = (".lock", ".pid", "-wal", "-shm", ".part")
 _STATE = frozenset(
     {"delivery.db", "traces.json", "last_good.json", "migrate-rows.json", "migrate-files.json"}
+    | {backups_made.FOLDER}
 )
 """How far things are: not of a restored installation, which looks anew."""
 
@@ -45,58 +49,85 @@ _STATE = frozenset(
 class Made:
     """A backup that was made."""
 
-    path: Path
-    keys: Path
+    path: str
+    keys: str
     manifest: Manifest
     size_bytes: int
     """Of both files."""
 
 
-def back_up(settings: Settings, path: Path, to: Sequence[str] = ()) -> Made:
+def back_up(
+    settings: Settings,
+    path: str,
+    to: Sequence[str] = (),
+    *,
+    keys_to: str | None = None,
+    since: str | None = None,
+    identity: Path | None = None,
+) -> Made:
     """Make a backup while everything runs, encrypted to `to` and the setting's age recipients.
 
-    Raises OutputRefused, JournalUnavailable, and
-    MoveRefused where MLflow's database cannot be read.
+    `keys_to` names the second file, or the folder for it. With `since` it is an increment, which
+    holds what came after that backup; `identity` opens one that was made elsewhere. Raises
+    OutputRefused, BadBackup, JournalUnavailable, and MoveRefused where MLflow's database cannot be
+    read.
     """
-    keys = path.with_name(path.name + KEYS)
-    now = SystemClock().now().isoformat(timespec="seconds")
-    if not path.parent.is_dir():
-        raise OutputRefused(f"there is no folder {path.parent}")
+    now = SystemClock().now()
+    place, keys = archive.place(path), archive.place(_keys(path, keys_to))
+    before = backup_chains.previous(settings, since, identity) if since else None
     always = [one for one in settings.backup_recipients.split(",") if one.strip()]
     recipients = archive.recipients([*always, *to]) if always or to else []
     with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".ddx-backup-") as name,
         archive.Archive(keys, recipients) as secret,
-        archive.Archive(path, recipients) as whole,
+        archive.Archive(place, recipients, _earlier(before)) as whole,
+        tempfile.TemporaryDirectory(dir=_scratch(settings, place), prefix=_SCRATCH) as name,
     ):
         scratch = Path(name)
         # MLflow before the journals: a run is then never there without its record.
-        artifacts = _put_mlflow(settings, whole, scratch)
+        artifacts = _put_mlflow(settings, whole, scratch, runs=before is None)
         # Checkpoints, too: one that was signed later would name an event that the copy lacks.
         for file in _rest(settings):
             whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
         for file in _files(settings.data / "access"):
             if not file.name.endswith(_PASSING):
                 whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
-        events = _put_journals(settings, whole, scratch)
+        journals = _put_journals(settings, whole, scratch, before)
         _put_claims(settings, whole, scratch)
         for file in _settings_files(settings):
             whole.add(f"{SETTINGS}/{file.relative_to(settings.home)}", file)
-        # The keys after the journals: each is there before its first record.
+        # The keys after the journals: each is there before its first record. All of them, in an
+        # increment, too: what was erased must be gone from the newest.
         with vault(settings).steady():  # the wrapped keys and what they are wrapped under, as one
             for file in _files(settings.data):
-                place = file.relative_to(settings.data)
-                if place.parts[0] in _SECRET and not file.name.endswith(_PASSING):
-                    secret.add(f"{DATA}/{place}", file)
-        secret.finish(Manifest(made_at=now, version=__version__, files={}))
-        manifest = whole.finish(
-            Manifest(
-                made_at=now, version=__version__, files={}, events=events, artifacts_path=artifacts
-            )
+                kept = file.relative_to(settings.data)
+                if kept.parts[0] in _SECRET and not file.name.endswith(_PASSING):
+                    secret.add(f"{DATA}/{kept}", file)
+        made_at = now.isoformat(timespec="seconds")
+        told = Manifest(
+            made_at=made_at,
+            version=__version__,
+            files={},
+            journals=journals,
+            artifacts_path=artifacts,
+            chain=(*before.manifest.chain, before.link) if before else (),
         )
+        secret.finish(Manifest(made_at=made_at, version=__version__, files={}))
+        try:
+            sealed = whole.finish(told)
+        except OutputRefused:
+            with suppress(OSError):
+                keys.remove()
+            raise
     last_good.note(settings.data, "backup", SystemClock().now())
-    size = path.stat().st_size + keys.stat().st_size
-    return Made(path=path, keys=keys, manifest=manifest, size_bytes=size)
+    sizes = [one.size() or 0 for one in (place, keys)]
+    backups_made.note(
+        settings.data,
+        backups_made.Made(
+            place=place.said, bytes=sizes[0], manifest=sealed.manifest.encode().decode()
+        ),
+        now.strftime("%Y%m%dT%H%M%S%f"),
+    )
+    return Made(path=place.said, keys=keys.said, manifest=sealed.manifest, size_bytes=sum(sizes))
 
 
 def store_of(settings: Settings) -> Path | None:
@@ -106,7 +137,39 @@ def store_of(settings: Settings) -> Path | None:
     return Path(settings.db_uri.removeprefix(_SQLITE))
 
 
-def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> str | None:
+def _keys(path: str, keys_to: str | None) -> str:
+    if keys_to is None:
+        return path + KEYS
+    if keys_to.endswith("/") or ("://" not in keys_to and Path(keys_to).is_dir()):
+        return f"{keys_to.rstrip('/')}/{archive.place(path).name}{KEYS}"
+    return keys_to
+
+
+def _scratch(settings: Settings, place: archive.Place) -> Path:
+    """Return where SQLite's copies are while they go in: on the disk of the backup, where it is
+    on one.
+    """
+    if "://" in place.said:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return settings.data
+    return Path(place.said).parent
+
+
+def _earlier(before: Sealed | None) -> Mapping[str, Entry]:
+    """Return the files that need not be put in again where they are as they were."""
+    if before is None:
+        return {}
+    known = {**before.manifest.files, **before.manifest.kept}
+    rows = (f"{LATER}/", f"{DATA}/journals/")
+    return {name: entry for name, entry in known.items() if not name.startswith(rows)}
+
+
+def _put_mlflow(
+    settings: Settings, whole: archive.Archive, scratch: Path, *, runs: bool
+) -> str | None:
+    """Put in MLflow's database, and the files of others; without `runs` none of the predictions'
+    runs that follow from the journal.
+    """
     if settings.tracking_uri:
         return None
     store, copy = store_of(settings), scratch / MLFLOW
@@ -114,31 +177,44 @@ def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> st
         # As an SQLite file, too: a backup restores on any machine, and a drill proves all of it.
         moving.move(settings.db_uri, f"{_SQLITE}{copy}", scratch / "moved.json", lambda _: None)
     elif store.is_file():
-        copy_database(store, copy)
+        copy_database(store, copy, clean=runs)
     else:
         return None
-    store_file.strip(copy)
+    store_file.strip(copy, runs=not runs)
     whole.add(MLFLOW, copy)
     ours = store_file.our_experiment(copy)
     copy.unlink()
     folder = local_path(settings.artifacts_path)
     if folder is not None and folder.is_dir():
-        for file in _files(folder):
-            name = file.relative_to(folder)
-            if name.parts[0] != ours:
-                whole.add(f"{ARTIFACTS}/{name}", file)
+        for file in _files(folder, without=ours):
+            whole.add(f"{ARTIFACTS}/{file.relative_to(folder)}", file)
     return settings.artifacts_path
 
 
-def _put_journals(settings: Settings, whole: archive.Archive, scratch: Path) -> dict[str, int]:
-    events = {}
+def _put_journals(
+    settings: Settings, whole: archive.Archive, scratch: Path, before: Sealed | None
+) -> dict[str, Tail]:
+    """Put in each journal; of one that the earlier backup has, what came after."""
+    earlier = before.manifest.journals if before else {}
+    found: dict[str, Tail] = {}
     for instance in find_journals(settings.data):
-        copy = scratch / f"{instance}.db"
-        copy_database(settings.data / "journals" / f"{instance}.db", copy)
-        whole.add(f"{DATA}/journals/{instance}.db", copy)
-        events[instance] = last_seq_in(copy)
+        journal, copy = settings.data / "journals" / f"{instance}.db", scratch / f"{instance}.db"
+        if instance in earlier:
+            found[instance] = copy_later(journal, earlier[instance], copy)
+            if found[instance] != earlier[instance]:
+                whole.add(f"{LATER}/{instance}.db", copy)
+        else:
+            copy_database(journal, copy)
+            whole.add(f"{DATA}/journals/{instance}.db", copy)
+            found[instance] = tail(copy)
         copy.unlink()
-    return events
+    gone = earlier.keys() - found.keys()
+    if gone:
+        raise OutputRefused(
+            f"the journal {min(gone)} of the earlier backup is not here: that was another"
+            " installation, or this one was reset since; make a whole one, without --since"
+        )
+    return found
 
 
 def _put_claims(settings: Settings, whole: archive.Archive, scratch: Path) -> None:
@@ -152,8 +228,10 @@ def _put_claims(settings: Settings, whole: archive.Archive, scratch: Path) -> No
 
 def _rest(settings: Settings) -> Iterator[Path]:
     for file in _files(settings.data):
-        name = file.relative_to(settings.data)
-        if name.parts[0] not in _REMADE | _STATE and not file.name.endswith(_PASSING):
+        room = file.relative_to(settings.data).parts[0]
+        if room in _REMADE | _STATE or room.startswith(_SCRATCH):
+            continue
+        if not file.name.endswith(_PASSING):
             yield file
 
 
@@ -165,10 +243,10 @@ def _settings_files(settings: Settings) -> Iterator[Path]:
             yield file
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, without: str | None = None) -> Iterator[Path]:
     """Yield the files below a folder, in order; what is a link is none."""
     for one in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if one.is_symlink():
+        if one.is_symlink() or one.name == without:
             continue
         if one.is_dir():
             yield from _files(one)

@@ -14,13 +14,8 @@ from typing import IO, Any
 
 from ddx.errors import BadBackup, MissingExtra, OutputRefused
 
-_HEADER = b"age-encryption.org/v1\n"
-
-
-def is_age(path: Path) -> bool:
-    """Whether a file is encrypted by age. Raises OSError."""
-    with path.open("rb") as file:
-        return file.read(len(_HEADER)) == _HEADER
+HEADER = b"age-encryption.org/v1\n"
+"""With which an encrypted file begins."""
 
 
 def recipients(said: Sequence[str]) -> list[Any]:
@@ -67,7 +62,7 @@ def identities(file: Path) -> list[Any]:
 class Encrypted:
     """The plain end of a pipe into an encrypted file. For one thread."""
 
-    def __init__(self, file: IO[bytes], to: Sequence[Any]) -> None:
+    def __init__(self, file: Any, to: Sequence[Any]) -> None:
         read_end, write_end = os.pipe()
         self._plain = os.fdopen(write_end, "wb")
         self._fault: BaseException | None = None
@@ -92,7 +87,7 @@ class Encrypted:
         if self._fault is not None:
             raise OSError(0, f"encryption failed: {type(self._fault).__name__}") from self._fault
 
-    def _encrypt(self, plain: IO[bytes], file: IO[bytes], to: list[Any]) -> None:
+    def _encrypt(self, plain: IO[bytes], file: Any, to: list[Any]) -> None:
         with plain:
             try:
                 _pyrage().encrypt_io(plain, file, to)
@@ -101,13 +96,13 @@ class Encrypted:
 
 
 @contextmanager
-def decrypted(path: Path, by: Sequence[Any]) -> Iterator[IO[bytes]]:
-    """Give what is in an encrypted file, to be read once. Raises BadBackup, OSError."""
+def decrypted(file: Any, by: Sequence[Any]) -> Iterator[IO[bytes]]:
+    """Give what is in an encrypted stream, to be read once. Raises BadBackup, OSError."""
     pyrage, faults = _pyrage(), list[BaseException]()
     read_end, write_end = os.pipe()
 
     def decrypt() -> None:
-        with path.open("rb") as file, os.fdopen(write_end, "wb") as plain:
+        with os.fdopen(write_end, "wb") as plain:
             try:
                 pyrage.decrypt_io(file, plain, list(by))
             except BrokenPipeError:
@@ -124,7 +119,7 @@ def decrypted(path: Path, by: Sequence[Any]) -> Iterator[IO[bytes]]:
         thread.join()
         if faults:
             raise BadBackup(
-                f"{path} cannot be decrypted: it is damaged, or is for another identity"
+                "it cannot be decrypted: it is damaged, or is for another identity"
             ) from faults[0]
         raise
     thread.join()

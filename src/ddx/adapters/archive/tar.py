@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from ddx.adapters.archive import age
-from ddx.core.archive import NAME, Entry, Manifest, decode, faults
+from ddx.adapters.archive.places import Place
+from ddx.core.archive import NAME, Entry, Manifest, Sealed, decode, faults
 from ddx.errors import BadBackup, OutputRefused
 
 _CHUNK = 1 << 20
@@ -24,33 +25,45 @@ _CHUNK = 1 << 20
 class Archive:
     """A new backup. It has its name once it is whole and on stable storage."""
 
-    def __init__(self, path: Path, recipients: Sequence[Any] = ()) -> None:
-        """Begin it beside its name, encrypted to the recipients where there are any.
-
-        Raises OutputRefused.
+    def __init__(
+        self,
+        to: Place,
+        recipients: Sequence[Any] = (),
+        before: Mapping[str, Entry] | None = None,
+    ) -> None:
+        """Begin it, encrypted to the recipients where there are any; what is as it was `before`
+        is left out. Raises OutputRefused.
         """
-        self._path, self._draft = path, path.with_name(f".{path.name}.part")
-        if path.exists():
-            raise OutputRefused(f"{path} is there already")
+        self._place, self._before = to, before or {}
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._file = os.fdopen(os.open(self._draft, flags, 0o600), "wb")
+            if to.size() is not None:
+                raise OutputRefused(f"{to.said} is there already")
+            self._draft = to.draft()
         except OSError as error:
-            raise OutputRefused(f"{path} cannot be made: {error.strerror}") from error
-        self._plain: Any = age.Encrypted(self._file, recipients) if recipients else self._file
+            raise OutputRefused(f"{to.said} cannot be made: {error.strerror}") from error
+        self._plain: Any = age.Encrypted(self._draft, recipients) if recipients else self._draft
         # Its usual level of 9 takes four times as long for a twentieth less.
         self._packed: Any = self._plain
-        if path.name.removesuffix(".age").endswith(".gz"):
+        if to.name.removesuffix(".age").endswith(".gz"):
             self._packed = gzip.GzipFile("", "wb", 1, self._plain)
-        target: Any = self._packed
-        self._tar = tarfile.open(fileobj=target, mode="w|")  # noqa: SIM115
+        self._sink = _Sink(self._packed)
+        target: Any = self._sink
+        self._tar = tarfile.open(fileobj=target, mode="w|", bufsize=_CHUNK)  # noqa: SIM115
+        self._tar.copybufsize = _CHUNK  # type: ignore[attr-defined]
         self.files: dict[str, Entry] = {}
+        self.kept: dict[str, Entry] = {}
 
     def add(self, name: str, source: Path) -> None:
-        """Put a file in, as long as it is now. Raises OutputRefused."""
+        """Put a file in, as long as it is now, unless it is as it was. Raises OutputRefused."""
         try:
             with source.open("rb") as file:
                 found = os.fstat(file.fileno())
+                earlier = self._before.get(name)
+                if earlier is not None and earlier.bytes == found.st_size:
+                    if hashlib.file_digest(file, "sha256").hexdigest() == earlier.sha256:
+                        self.kept[name] = earlier
+                        return
+                    file.seek(0)
                 info = tarfile.TarInfo(name)
                 info.size, info.mtime, info.mode = found.st_size, int(found.st_mtime), 0o600
                 hashed = _Hashed(file)
@@ -59,9 +72,11 @@ class Archive:
             raise OutputRefused(f"{source.name} cannot be put in: {error}") from error
         self.files[name] = Entry(bytes=info.size, sha256=hashed.digest.hexdigest())
 
-    def finish(self, manifest: Manifest) -> Manifest:
+    def finish(self, manifest: Manifest) -> Sealed:
         """End it with its manifest; return that. Raises OutputRefused."""
-        whole = replace(manifest, files=dict(self.files))
+        whole = replace(
+            manifest, name=self._place.name, files=dict(self.files), kept=dict(self.kept)
+        )
         text = whole.encode()
         info = tarfile.TarInfo(NAME)
         info.size, info.mode = len(text), 0o600
@@ -69,16 +84,14 @@ class Archive:
             self._tar.addfile(info, io.BytesIO(text))
             self._tar.close()
             for wrapped in (self._packed, self._plain):
-                if wrapped is not self._file:
+                if wrapped is not self._draft:
                     wrapped.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._draft.rename(self._path)
-            _sync(self._path.parent)
+            self._draft.keep()
         except OSError as error:
-            raise OutputRefused(f"{self._path} cannot be written: {error.strerror}") from error
-        return whole
+            raise OutputRefused(
+                f"{self._place.said} cannot be written: {error.strerror}"
+            ) from error
+        return decode(text)
 
     def __enter__(self) -> Self:
         return self
@@ -89,57 +102,95 @@ class Archive:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        for one in (self._plain, self._file):
+        self._sink.target = None
+        if self._plain is not self._draft:
+            # Its thread writes into the draft until it has ended.
             with suppress(OSError):
-                one.close()
-        self._draft.unlink(missing_ok=True)
+                self._plain.close()
+        self._draft.drop()
 
 
-def read(path: Path, into: Path | None = None, identity: Path | None = None) -> Manifest:
+def read(source: Place, into: Path | None = None, identity: Path | None = None) -> Sealed:
     """Check every file of a backup against its digest; with `into`, also write them there.
 
     `identity` is the file with which an encrypted one is read. Raises BadBackup, MissingExtra.
     """
     found: dict[str, Entry] = {}
-    text: bytes | None = None
     try:
-        with _opened(path, identity) as tar:
-            for info in tar:
-                content = tar.extractfile(info)
-                if content is None or not _is_plain(info.name):
-                    raise BadBackup(f"{path} has something in it that no backup has")
-                if info.name == NAME:
-                    text = content.read()
-                    continue
-                found[info.name] = _copied(content, into / info.name if into else None)
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise BadBackup(f"{path} cannot be read: {type(error).__name__}") from error
-    if text is None:
-        raise BadBackup(f"{path} has no manifest: it ends too soon, or is no backup")
-    try:
-        manifest = decode(text)
-    except ValueError as error:
-        raise BadBackup(f"{path}: {error}") from error
-    wrong = faults(manifest, found)
+        with _opened(source, identity) as tar:
+            sealed = _manifest(tar, into, found)
+    except (tarfile.TarError, EOFError) as error:
+        raise BadBackup(f"{source.said} cannot be read: {type(error).__name__}") from error
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise BadBackup(f"{source.said} cannot be read: {why}") from error
+    except (BadBackup, ValueError) as error:
+        raise BadBackup(f"{source.said}: {error}") from error
+    wrong = faults(sealed.manifest, found)
     if wrong:
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise BadBackup(f"{path}: {'; '.join(wrong[:3])}{more}")
-    return manifest
+        raise BadBackup(f"{source.said}: {'; '.join(wrong[:3])}{more}")
+    return sealed
+
+
+def _manifest(tar: tarfile.TarFile, into: Path | None, found: dict[str, Entry]) -> Sealed:
+    """Return it, after all files, which are `found`. Raises BadBackup, ValueError."""
+    text: bytes | None = None
+    for info in tar:
+        content = tar.extractfile(info)
+        if content is None or not _is_plain(info.name):
+            raise BadBackup("it has something in it that no backup has")
+        if info.name == NAME:
+            text = content.read()
+        else:
+            found[info.name] = _copied(content, into / info.name if into else None)
+    if text is None:
+        raise BadBackup("it has no manifest: it ends too soon, or is no backup")
+    return decode(text)
 
 
 @contextmanager
-def _opened(path: Path, identity: Path | None) -> Iterator[tarfile.TarFile]:
-    if not age.is_age(path):
-        with tarfile.open(path, mode="r|*") as tar:
-            yield tar
-    elif identity is None:
-        raise BadBackup(f"{path} is encrypted: name the file that opens it with --identity")
-    else:
-        with (
-            age.decrypted(path, age.identities(identity)) as plain,
-            tarfile.open(fileobj=plain, mode="r|*") as tar,
-        ):
-            yield tar
+def _opened(source: Place, identity: Path | None) -> Iterator[tarfile.TarFile]:
+    with source.read() as file:
+        stream = _Begun(file, file.read(len(age.HEADER)))
+        if stream.beginning != age.HEADER:
+            with _tar(stream) as tar:
+                yield tar
+        elif identity is None:
+            raise BadBackup("it is encrypted: name the file that opens it with --identity")
+        else:
+            with age.decrypted(stream, age.identities(identity)) as plain, _tar(plain) as tar:
+                yield tar
+
+
+def _tar(stream: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=stream, mode="r|*", bufsize=_CHUNK)
+
+
+class _Sink:
+    """What a tar file is written to, until it is left: it would end itself when it is deleted."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def write(self, data: bytes) -> int:
+        return int(self.target.write(data)) if self.target is not None else len(data)
+
+
+class _Begun:
+    """A stream of which the beginning has been looked at."""
+
+    def __init__(self, file: IO[bytes], beginning: bytes) -> None:
+        self._file, self.beginning, self._left = file, beginning, beginning
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._left:
+            return self._file.read(size)
+        some, self._left = self._left, b""
+        if 0 <= size < len(some):
+            some, self._left = some[:size], some[size:]
+            return some
+        return some + self._file.read(size - len(some) if size >= 0 else -1)
 
 
 class _Hashed:
@@ -177,9 +228,18 @@ def _is_plain(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def read_manifest(source: Place, identity: Path | None = None) -> Sealed:
+    """Return the manifest of a backup, or of a file that is one alone. Raises BadBackup."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with source.read() as file:
+            beginning = file.read(1)
+            text = beginning + file.read() if beginning == b"{" else None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise BadBackup(f"{source.said} cannot be read: {why}") from error
+    if text is None:
+        return read(source, identity=identity)
+    try:
+        return decode(text)
+    except ValueError as error:
+        raise BadBackup(f"{source.said}: {error}") from error

@@ -6,17 +6,115 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from ddx.adapters.mlflow_runs.erasing import TELLING_TAGS
+from ddx.adapters.mlflow_runs.erasing import ERASED_TAG, TELLING_TAGS
+from ddx.adapters.mlflow_runs.form import ID_TAG
 from ddx.core.run_draft import EXPERIMENT
 
+_CONTENT = ("params", "metrics", "latest_metrics", "tags")
+_RUN_COLUMNS = ("run_uuid", "run_id", "source_run_id", "destination_id", "source_id")
+"""In which other tables name a run."""
+_PARAMS = (
+    *("model_name", "case_length", "llm_model", "llm_max_tokens", "llm_temperature", "llm_top_k"),
+    "prompt_config_index",
+)
+_METRICS = (
+    *("success", "processing_time", "input_tokens", "output_tokens", "cost_usd", "llm_time"),
+    *("llm_attempts", "diagnoses"),
+)
+_TAGS = ("mlflow.runName", "mlflow.user", "mlflow.source.name", "mlflow.source.type")
+_NOTE = "mlflow.note.content"
+_OUR_NOTE = "[Case, prompt, answer and attempts](%"
 
-def strip(path: Path) -> None:
-    """Take out of a copy the tags that lead to a patient: the journal has them, under its keys."""
-    marks = ", ".join("?" for _ in TELLING_TAGS)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute(f"delete from tags where key in ({marks})", TELLING_TAGS)  # noqa: S608
+
+def strip(path: Path, *, runs: bool) -> None:
+    """Take out of a copy the tags that lead to a patient: the journal has them, under its keys.
+
+    With `runs` also every run that can be made again from it. No byte of either is left behind.
+    """
+    with closing(_scratch(path)) as db:
+        db.execute("pragma secure_delete = on")
+        db.execute(f"delete from tags where key in {_list(TELLING_TAGS)}", TELLING_TAGS)  # noqa: S608
+        if runs:
+            _drop_runs(db)
         db.commit()
-        db.execute("vacuum")
+        if runs:
+            db.execute("vacuum")
+
+
+def drop_runs(path: Path) -> int:
+    """Take out of a copy every run that can be made again from the journal; return how many.
+
+    What people gave something to stays, with all it has: another tag, param or metric, a
+    description, a model; so do the stones of erased ones, deleted ones, and those of the client
+    door, whose ids are MLflow's choice.
+    """
+    with closing(_scratch(path)) as db:
+        dropped = _drop_runs(db)
+        db.commit()
+        return dropped
+
+
+def _scratch(path: Path) -> sqlite3.Connection:
+    """Open a copy that is thrown away where anything goes wrong."""
+    db = sqlite3.connect(path)
+    db.execute("pragma journal_mode = off")
+    db.execute("pragma synchronous = off")
+    db.execute("pragma cache_size = -65536")
+    db.execute("pragma temp_store = memory")
+    return db
+
+
+def _drop_runs(db: sqlite3.Connection) -> int:
+    experiment = db.execute(
+        "select experiment_id from experiments where name = ?", (EXPERIMENT,)
+    ).fetchone()
+    if experiment is None:
+        return 0
+    db.execute("create temp table gone (run_uuid text primary key) without rowid")
+    db.execute(
+        "insert into gone select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
+        " where t.key = ? and r.experiment_id = ? and r.lifecycle_stage = 'active'"
+        " and r.run_uuid = replace(t.value, '-', '')",
+        (ID_TAG, *experiment),
+    )
+    for table, known in (("params", _PARAMS), ("metrics", _METRICS), ("latest_metrics", _METRICS)):
+        theirs = f"select run_uuid from {table} where key not in {_list(known)}"  # noqa: S608
+        db.execute(f"delete from gone where run_uuid in ({theirs})", known)  # noqa: S608
+    theirs = f"key not like 'ddx.%' and key <> ? and key not in {_list(_TAGS)}"
+    query = f"select run_uuid from tags where key = ? or key = ? and value not like ? or {theirs}"  # noqa: S608
+    db.execute(
+        f"delete from gone where run_uuid in ({query})",  # noqa: S608
+        (ERASED_TAG, _NOTE, _OUR_NOTE, _NOTE, *_TAGS),
+    )
+    for table, column in _naming_runs(db):
+        db.execute(f"delete from gone where run_uuid in (select {column} from {table})")  # noqa: S608
+    for table in (*_CONTENT, "runs"):
+        # A table is emptied at once, and deleting its rows one by one would take minutes.
+        db.execute(
+            f"create temp table kept as select * from {table}"  # noqa: S608
+            " where run_uuid not in (select run_uuid from gone)"
+        )
+        db.execute(f"delete from {table}")  # noqa: S608
+        db.execute(f"insert into {table} select * from kept")  # noqa: S608
+        db.execute("drop table kept")
+    return int(db.execute("select count(*) from gone").fetchone()[0])
+
+
+def _naming_runs(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Return (table, column) of every other table that can name a run."""
+    found = db.execute(
+        "select m.name, c.name from sqlite_master m join pragma_table_info(m.name) c"
+        " where m.type = 'table'"
+    ).fetchall()
+    return [
+        (table, column)
+        for table, column in found
+        if column in _RUN_COLUMNS and table not in (*_CONTENT, "runs")
+    ]
+
+
+def _list(values: tuple[str, ...]) -> str:
+    return f"({', '.join('?' for _ in values)})"
 
 
 def our_experiment(path: Path) -> str | None:

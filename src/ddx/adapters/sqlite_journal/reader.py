@@ -206,15 +206,3 @@ class OldClaims:
             if held is not None:
                 return Held(by=held[1], same_body=hmac.compare_digest(held[0], body))
         return None
-
-
-def last_seq_in(path: Path) -> int:
-    """Return the sequence of the newest event of a journal's file, 0 where there is none."""
-    try:
-        db = open_for_reading(path)
-        try:
-            return int(db.execute("select coalesce(max(seq), 0) from event").get)
-        finally:
-            db.close()
-    except apsw.Error as error:
-        raise translated(error) from error

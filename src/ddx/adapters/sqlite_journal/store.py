@@ -104,10 +104,15 @@ def open_for_writing(path: Path, vfs: str | None = None) -> apsw.Connection:
                     (str(FORMAT), uuid.uuid4().hex),
                 )
         _check_format(db, path)
-        db.execute(_FEEDBACK_INDEX)
+        feedback_index(db)
     except apsw.Error as error:
         raise translated(error) from error
     return db
+
+
+def feedback_index(db: apsw.Connection) -> None:
+    """Make the index without which a journal is taken to have no feedback."""
+    db.execute(_FEEDBACK_INDEX)
 
 
 def open_for_reading(path: Path) -> apsw.Connection:

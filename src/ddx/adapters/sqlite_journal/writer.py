@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -313,10 +314,14 @@ class SqliteJournal:
 
     def _take_key(self) -> tuple[int, bytes]:
         """Return a fresh key with its number."""
-        if self._next_key >= self._key_count:
-            self._key_count = self._keys.grow()
-        self._next_key += 1
-        return self._next_key - 1, self._keys.get(self._next_key - 1)
+        while True:
+            if self._next_key >= self._key_count:
+                self._key_count = self._keys.grow()
+            number = self._next_key
+            self._next_key += 1
+            # Destroyed where the journal is older than its keys: a backup's, with newer keys.
+            with suppress(Erased):
+                return number, self._keys.get(number)
 
     def _tail(self) -> tuple[int, bytes]:
         """Return sequence and link of the newest event."""
