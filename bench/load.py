@@ -37,7 +37,9 @@ class Load:
     refused: int
 
 
-def wrk(url: str, connections: int, seconds: float, *, trackers: str = "") -> Load:
+def wrk(
+    url: str, connections: int, seconds: float, *, trackers: str = "", method: str = "POST"
+) -> Load:
     """Post the same case again and again; with `trackers` each with one of its own, which begins
     so. Needs `wrk` (Debian: apt-get install wrk).
     """
@@ -46,7 +48,7 @@ def wrk(url: str, connections: int, seconds: float, *, trackers: str = "") -> Lo
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         body = json.dumps({"case": CASE}).replace("'", "\\'")
         script.write(
-            f"wrk.method = 'POST'\nwrk.body = '{body}'\n"
+            f"wrk.method = '{method}'\nwrk.body = '{body}'\n"
             "wrk.headers['Content-Type'] = 'application/json'\n"
         )
         if trackers:

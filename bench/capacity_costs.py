@@ -1,0 +1,195 @@
+"""What one prediction costs a server, its journal, the disk and the load, measured."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import struct
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.capacity_model import split
+from bench.load import CASE, Load, fdatasync_ms, free_port, process, wrk
+from bench.processes import Taken, taken
+from bench.tracking import QUIET
+from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
+
+DDX = [sys.executable, "-m", "ddx"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A server under a counted load."""
+
+    load: Load
+    count: int
+    """Requests that were answered."""
+    taken: Taken
+    generator_s: float
+    """Processor time of the load."""
+    commits: int
+    grown: int
+    """Bytes of the journals' files."""
+
+
+@contextmanager
+def server(home: Path, workers: int, engine_ms: float, journal: str = "sqlite") -> Iterator[Served]:
+    """Start a server without a deliverer, whose engine burns `engine_ms` of processor time."""
+    home.mkdir()
+    (home / "ddx.toml").write_text(
+        f'[models.worked]\nengine = "instant"\ncpu_ms = {float(engine_ms)}\n'
+    )
+    port = free_port()
+    environment = QUIET | {
+        "DDX_HOME": str(home),
+        "DDX_PORT": str(port),
+        "DDX_WORKERS": str(workers),
+        "DDX_JOURNAL": journal,
+        "DDX_BENCH_MODELS": "1",
+        "DDX_DEFAULT_MODEL": "worked",
+        "DDX_LOG_LEVEL": "warning",
+        "DDX_MAX_BACKLOG_MB": "100000",
+        "DDX_DELIVERY": "bulk",
+    }
+    address = f"http://127.0.0.1:{port}"
+    serve = [*DDX, "serve", "--no-deliverer"]
+    with process(serve, f"{address}/readyz", environment, home / "serve.log") as parent:
+        yield Served(home / "ddx_data", address, parent.pid)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that runs."""
+
+    data: Path
+    address: str
+    pid: int
+
+    def under(self, connections: int, seconds: float) -> Sample:
+        """Load it with predictions."""
+        url = f"{self.address}/predict/v1"
+        wrk(url, connections, min(2.0, seconds))
+        self._settle()
+        return self._counted(url, connections, seconds, "POST")
+
+    def bare(self, connections: int, seconds: float) -> Sample:
+        """Load it with requests that ask for nothing."""
+        return self._counted(f"{self.address}/healthz", connections, seconds, "GET")
+
+    def reply(self) -> bytes:
+        """Return the body of a prediction's reply."""
+        asked = urllib.request.Request(
+            f"{self.address}/predict/v1",
+            data=json.dumps({"case": CASE}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked) as answer:
+            return bytes(answer.read())
+
+    def _counted(self, url: str, connections: int, seconds: float, method: str) -> Sample:
+        events, commits, size = self._events(), self._commits(), self._size()
+        spent_s, before = _children_s(), taken(self.pid)
+        load = wrk(url, connections, seconds, method=method)
+        self._settle()
+        after = taken(self.pid)
+        kept = (self._events() - events) // 2
+        return Sample(
+            load=load,
+            count=kept or round(load.per_second * seconds),
+            taken=after - before,
+            generator_s=_children_s() - spent_s,
+            commits=self._commits() - commits,
+            grown=self._size() - size,
+        )
+
+    def _settle(self) -> None:
+        """Wait until what the load left behind is answered, too."""
+        before = -1
+        while (now := self._events()) != before:
+            before = now
+            time.sleep(0.3)
+
+    def _events(self) -> int:
+        found = 0
+        for instance in find_journals(self.data):
+            with closing(SqliteJournalReader(self.data, instance)) as reader:
+                found += reader.last_seq()
+        return found
+
+    def _commits(self) -> int:
+        return sum(commits(path) for path in self.data.glob("journals/*.db-shm"))
+
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in self.data.glob("journals/*.db"))
+
+
+def commits(index: Path) -> int:
+    """Return how many transactions a WAL has seen: a counter in the header of its index.
+
+    It is iChange of https://sqlite.org/walformat.html.
+    """
+    with index.open("rb") as file:
+        return int(struct.unpack_from("=I", file.read(12), 8)[0])
+
+
+def _children_s() -> float:
+    """Processor time of children that have ended: between two calls around wrk, of wrk."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def syncs_ms(folder: Path, writers: int, times: int = 100) -> float:
+    """Return the median time of one fdatasync of 10 kB while so many files are synced at once."""
+    found: list[float] = []
+
+    def work(number: int) -> None:
+        own = folder / f"writer-{number}"
+        own.mkdir(exist_ok=True)
+        found.append(fdatasync_ms(own, times))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statistics.median(found)
+
+
+def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -> dict[str, float]:
+    """Measure one process at low and at full load, with its journal on disk and in memory."""
+    with server(home / "memory", 1, 0, "memory") as served:
+        bare = served.bare(connections, seconds)
+        memory = served.under(connections, seconds)
+    with server(home / "sqlite", 1, 0) as served:
+        reply = served.reply()
+        low = served.under(1, seconds)
+        full = served.under(connections, seconds)
+    fixed_ms, commit_ms = split(_of_one(low), _of_one(full))
+    http_ms = 1000 * bare.taken.cpu_s / bare.count
+    return {
+        "http_ms": http_ms,
+        "record_ms": 1000 * memory.taken.cpu_s / memory.count - http_ms,
+        "fixed_ms": fixed_ms,
+        "commit_ms": commit_ms,
+        "kernel_ms": 1000 * full.taken.kernel_s / full.count,
+        "generator_ms": 1000 * full.generator_s / full.count,
+        "latency_ms": low.load.p50_ms,
+        "commit_every_ms": 1000 * seconds / full.commits,
+        "sync_ms": sync_ms,
+        "journal_bytes": (low.grown + full.grown) / (low.count + full.count),
+        "written_bytes": full.taken.written / full.count,
+        "request_bytes": len(json.dumps({"case": CASE})),
+        "reply_bytes": len(reply),
+    }
+
+
+def _of_one(sample: Sample) -> tuple[float, float]:
+    """Return (processor time in ms, commits) of one prediction."""
+    return 1000 * sample.taken.cpu_s / sample.count, sample.commits / sample.count
