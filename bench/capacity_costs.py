@@ -79,6 +79,12 @@ class Served:
         self._settle()
         return self._counted(url, connections, seconds, "POST")
 
+    def idle_s(self, seconds: float) -> float:
+        """Return the processor time that it takes in a second without any request."""
+        before = taken(self.pid)
+        time.sleep(seconds)
+        return (taken(self.pid) - before).cpu_s / seconds
+
     def bare(self, connections: int, seconds: float) -> Sample:
         """Load it with requests that ask for nothing."""
         return self._counted(f"{self.address}/healthz", connections, seconds, "GET")
@@ -169,8 +175,13 @@ def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -
         memory = served.under(connections, seconds)
     with server(home / "sqlite", 1, 0) as served:
         reply = served.reply()
+        alone_s = served.idle_s(seconds)
         low = served.under(1, seconds)
         full = served.under(connections, seconds)
+    with server(home / "team", 2, 0) as served:
+        idle_s = served.idle_s(seconds)
+        # One connection: one of the two answers all of it.
+        team = served.under(1, seconds)
     fixed_ms, commit_ms = split(_of_one(low), _of_one(full))
     http_ms = 1000 * bare.taken.cpu_s / bare.count
     return {
@@ -178,6 +189,7 @@ def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -
         "record_ms": 1000 * memory.taken.cpu_s / memory.count - http_ms,
         "fixed_ms": fixed_ms,
         "commit_ms": commit_ms,
+        "team_ms": max(0.0, _busy_ms(team, idle_s, seconds) - _busy_ms(low, alone_s, seconds)),
         "kernel_ms": 1000 * full.taken.kernel_s / full.count,
         "generator_ms": 1000 * full.generator_s / full.count,
         "latency_ms": low.load.p50_ms,
@@ -188,6 +200,11 @@ def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -
         "request_bytes": len(json.dumps({"case": CASE})),
         "reply_bytes": len(reply),
     }
+
+
+def _busy_ms(sample: Sample, idle_s: float, seconds: float) -> float:
+    """Return the processor time of one prediction without what an idle server takes, too."""
+    return 1000 * (sample.taken.cpu_s - idle_s * seconds) / sample.count
 
 
 def _of_one(sample: Sample) -> tuple[float, float]:

@@ -27,6 +27,8 @@ class Costs:
     """All of the server, but what a commit costs; without the engine's part."""
     commit_ms: float
     """One commit, whatever the number of its events."""
+    team_ms: float
+    """What a prediction costs more where there are several workers: counters that they share."""
     kernel_ms: float
     """The part of `fixed_ms` that is the kernel's in the journal's thread: it needs no turn of the
     interpreter."""
@@ -111,9 +113,10 @@ def turn_ms(engine_ms: float) -> float:
     return min(engine_ms, SWITCH_MS)
 
 
-def server_ms(costs: Costs, commits: float, engine_ms: float = 0.0) -> float:
+def server_ms(costs: Costs, commits: float, engine_ms: float, *, team: bool) -> float:
     """Return the server's processor time for a prediction with so many commits of its own."""
-    return costs.fixed_ms + commits * costs.commit_ms + engine_ms
+    shared = costs.team_ms if team else 0.0
+    return costs.fixed_ms + shared + commits * costs.commit_ms + engine_ms
 
 
 def forecast(costs: Costs, place: Place) -> Forecast:
@@ -137,7 +140,7 @@ def forecast(costs: Costs, place: Place) -> Forecast:
 
 
 def _bounds(costs: Costs, place: Place, commits: float, most: float) -> Forecast:
-    cpu_ms = server_ms(costs, commits, place.engine_ms)
+    cpu_ms = server_ms(costs, commits, place.engine_ms, team=place.workers > 1)
     latency_ms = (
         costs.latency_ms
         + EVENTS * max(0.0, place.sync_ms - costs.sync_ms)

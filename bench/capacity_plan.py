@@ -82,7 +82,7 @@ def worker(costs: Costs, assumed: Assumed, target: float) -> Worker:
     rate, found = 1.0, None
     for _ in range(100):
         commits = EVENTS / events_of_commit(EVENTS * rate, every_ms, MOST_EVENTS)
-        cpu_ms = server_ms(costs, commits, assumed.engine_ms)
+        cpu_ms = server_ms(costs, commits, assumed.engine_ms, team=True)
         found = Worker(1000 * target / (cpu_ms - costs.kernel_ms), commits, cpu_ms)
         rate = (rate + found.per_second) / 2
     assert found is not None
@@ -132,7 +132,7 @@ def needs(costs: Costs, assumed: Assumed, rate: float, *, objects: bool) -> list
         Need("PostgreSQL", "GB a day, rows and indices", day * costs.database_bytes / GB),
         Need("PostgreSQL", "instances for writing", _instances(costs, assumed, rate)),
         Need("PostgreSQL", "databases for MLflow's pages", ceil(kept_runs / assumed.database_runs)),
-        Need("claims", "transactions a second", 2 * rate * assumed.tracker_share),
+        Need("claims", "taken or settled a second", 2 * rate * assumed.tracker_share),
         Need("claims", "databases", ceil(2 * rate * assumed.tracker_share / assumed.claims_per_s)),
         Need("files", "written a second", puts),
         Need("files", "MB/s", rate * costs.file_bytes / 1e6),
@@ -239,7 +239,7 @@ def limits(costs: Costs, assumed: Assumed) -> list[Limit]:
     if assumed.tracker_share:
         found.append(
             Limit(
-                f"one database of claims at {assumed.claims_per_s:g} transactions a second",
+                f"one database of claims at {assumed.claims_per_s:g} taken or settled a second",
                 assumed.claims_per_s / 2 / assumed.tracker_share,
                 "a group of nodes for each range of callers, with claims of its own",
             )

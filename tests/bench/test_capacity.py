@@ -23,6 +23,7 @@ COSTS = Costs(
     | {
         "fixed_ms": 1.0,
         "commit_ms": 0.0,
+        "team_ms": 0.0,
         "kernel_ms": 0.2,
         "generator_ms": 0.25,
         "latency_ms": 5.0,
@@ -54,6 +55,13 @@ def test_more_workers_than_cores_are_bound_by_the_cores_that_the_load_shares() -
 
     assert said.bound_by == "cores"
     assert said.per_second == pytest.approx(2 * 1000 / (1.0 + 0.25))
+
+
+def test_what_a_team_costs_more_is_paid_by_several_workers_alone() -> None:
+    costs = replace(COSTS, team_ms=0.5)
+
+    assert forecast(costs, PLACE).cpu_ms == 1.0
+    assert forecast(costs, replace(PLACE, workers=2)).cpu_ms == 1.5
 
 
 def test_few_connections_are_bound_by_what_each_waits_for() -> None:
