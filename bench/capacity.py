@@ -63,21 +63,26 @@ def measure_costs(home: Path, asked: argparse.Namespace) -> Costs:
 def measure(
     home: Path, costs: Costs, workers: int, engine_ms: float, unit: float, asked: argparse.Namespace
 ) -> Round:
-    """Ask the model, then the machine."""
+    """Load a server, look before and after at what the machine gives, and ask the model."""
+    folder = Path(tempfile.mkdtemp(dir=home))
+    looks = [look(folder, workers, unit)]
+    with server(folder / "home", workers, engine_ms) as served:
+        found = served.under(asked.connections, asked.seconds)
+    looks.append(look(folder, workers, unit))
+    worker_cores, all_cores, sync_ms = (
+        statistics.mean(column) for column in zip(*looks, strict=True)
+    )
     said = forecast(
         costs,
         Place(
             workers=workers,
             connections=asked.connections,
-            worker_cores=usable_cores(workers, PROBE_S, unit),
-            all_cores=usable_cores(workers + 1, PROBE_S, unit),
-            sync_ms=syncs_ms(home, workers),
+            worker_cores=worker_cores,
+            all_cores=all_cores,
+            sync_ms=sync_ms,
             engine_ms=engine_ms,
         ),
     )
-    folder = Path(tempfile.mkdtemp(dir=home))
-    with server(folder / "home", workers, engine_ms) as served:
-        found = served.under(asked.connections, asked.seconds)
     if found.load.refused:
         sys.exit(f"error: {found.load.refused} requests were refused")
     return Round(
@@ -87,6 +92,15 @@ def measure(
         commits=found.commits / found.count,
         count=found.count,
         cores=(found.taken.cpu_s + found.generator_s) / asked.seconds,
+    )
+
+
+def look(folder: Path, workers: int, unit: float) -> tuple[float, float, float]:
+    """Return cores for the workers, cores with the load, and ms of a sync, at this moment."""
+    return (
+        usable_cores(workers, PROBE_S, unit),
+        usable_cores(workers + 1, PROBE_S, unit),
+        syncs_ms(folder, workers),
     )
 
 
