@@ -1,8 +1,9 @@
 """A backup of an installation while everything runs, from settings: whole, or what came since.
 
 The journal is the system of record, so a backup is its journals, and of MLflow what does not follow
-from them: its database, and the files of other experiments. The runs' files are made again from the
-journal. The journals' keys are in a file of their own: without it no record can be read.
+from them: its database without the predictions' runs, unless people put something to one, and the
+files of other experiments. The runs are made again from the journal. The journals' keys are in a
+file of their own: without it no record can be read.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def back_up(
     ):
         scratch = Path(name)
         # MLflow before the journals: a run is then never there without its record.
-        artifacts = _put_mlflow(settings, whole, scratch, runs=before is None)
+        artifacts = _put_mlflow(settings, whole, scratch)
         # Checkpoints, too: one that was signed later would name an event that the copy lacks.
         for file in _rest(settings):
             whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
@@ -164,11 +165,9 @@ def _earlier(before: Sealed | None) -> Mapping[str, Entry]:
     return {name: entry for name, entry in known.items() if not name.startswith(rows)}
 
 
-def _put_mlflow(
-    settings: Settings, whole: archive.Archive, scratch: Path, *, runs: bool
-) -> str | None:
-    """Put in MLflow's database, and the files of others; without `runs` none of the predictions'
-    runs that follow from the journal.
+def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> str | None:
+    """Put in MLflow's database, and the files of others, without what follows from the journals;
+    return where files are.
     """
     if settings.tracking_uri:
         return None
@@ -177,10 +176,10 @@ def _put_mlflow(
         # As an SQLite file, too: a backup restores on any machine, and a drill proves all of it.
         moving.move(settings.db_uri, f"{_SQLITE}{copy}", scratch / "moved.json", lambda _: None)
     elif store.is_file():
-        copy_database(store, copy, clean=runs)
+        copy_database(store, copy)
     else:
         return None
-    store_file.strip(copy, runs=not runs)
+    store_file.strip(copy)
     whole.add(MLFLOW, copy)
     ours = store_file.our_experiment(copy)
     copy.unlink()

@@ -196,8 +196,8 @@ def _arrange(staging: Path, manifest: Manifest, home: Path) -> None:
     (staging / DATA / "journals").mkdir(mode=0o700, parents=True, exist_ok=True)
     (staging / DATA).rename(home / _OURS)
     if (staging / MLFLOW).is_file():
-        # They are made anew from their records, which is ten times faster than to complete them.
-        store_file.drop_runs(staging / MLFLOW)
+        # Of an earlier version, it has the runs: to make them anew is faster than to complete them.
+        store_file.strip(staging / MLFLOW)
         if manifest.artifacts_path:
             new = str((home / _FILES).resolve())
             ours = store_file.our_experiment(staging / MLFLOW)

@@ -26,50 +26,32 @@ _NOTE = "mlflow.note.content"
 _OUR_NOTE = "[Case, prompt, answer and attempts](%"
 
 
-def strip(path: Path, *, runs: bool) -> None:
-    """Take out of a copy the tags that lead to a patient: the journal has them, under its keys.
-
-    With `runs` also every run that can be made again from it. No byte of either is left behind.
-    """
-    with closing(_scratch(path)) as db:
-        db.execute("pragma secure_delete = on")
-        db.execute(f"delete from tags where key in {_list(TELLING_TAGS)}", TELLING_TAGS)  # noqa: S608
-        if runs:
-            _drop_runs(db)
-        db.commit()
-        if runs:
-            db.execute("vacuum")
-
-
-def drop_runs(path: Path) -> int:
-    """Take out of a copy every run that can be made again from the journal; return how many.
+def strip(path: Path) -> None:
+    """Take out of a copy what the journal has, under its keys: every run that can be made again
+    from it, and of the others the tags that lead to a patient. No byte of them is left behind.
 
     What people gave something to stays, with all it has: another tag, param or metric, a
     description, a model; so do the stones of erased ones, deleted ones, and those of the client
     door, whose ids are MLflow's choice.
     """
-    with closing(_scratch(path)) as db:
-        dropped = _drop_runs(db)
+    with closing(sqlite3.connect(path)) as db:
+        # Nobody reads the copy if this is cut off.
+        db.executescript(
+            "pragma journal_mode = off; pragma synchronous = off; pragma cache_size = -65536;"
+            "pragma temp_store = memory; pragma secure_delete = off"
+        )
+        _drop_runs(db)
+        db.execute(f"delete from tags where key in {_list(TELLING_TAGS)}", TELLING_TAGS)  # noqa: S608
         db.commit()
-        return dropped
+        db.execute("vacuum")
 
 
-def _scratch(path: Path) -> sqlite3.Connection:
-    """Open a copy that is thrown away where anything goes wrong."""
-    db = sqlite3.connect(path)
-    db.execute("pragma journal_mode = off")
-    db.execute("pragma synchronous = off")
-    db.execute("pragma cache_size = -65536")
-    db.execute("pragma temp_store = memory")
-    return db
-
-
-def _drop_runs(db: sqlite3.Connection) -> int:
+def _drop_runs(db: sqlite3.Connection) -> None:
     experiment = db.execute(
         "select experiment_id from experiments where name = ?", (EXPERIMENT,)
     ).fetchone()
     if experiment is None:
-        return 0
+        return
     db.execute("create temp table gone (run_uuid text primary key) without rowid")
     db.execute(
         "insert into gone select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
@@ -88,16 +70,19 @@ def _drop_runs(db: sqlite3.Connection) -> int:
     )
     for table, column in _naming_runs(db):
         db.execute(f"delete from gone where run_uuid in (select {column} from {table})")  # noqa: S608
+    db.execute(
+        "create temp table stays as select run_uuid from runs"
+        " where run_uuid not in (select run_uuid from gone)"
+    )
     for table in (*_CONTENT, "runs"):
         # A table is emptied at once, and deleting its rows one by one would take minutes.
         db.execute(
             f"create temp table kept as select * from {table}"  # noqa: S608
-            " where run_uuid not in (select run_uuid from gone)"
+            " where run_uuid in (select run_uuid from stays)"
         )
         db.execute(f"delete from {table}")  # noqa: S608
         db.execute(f"insert into {table} select * from kept")  # noqa: S608
         db.execute("drop table kept")
-    return int(db.execute("select count(*) from gone").fetchone()[0])
 
 
 def _naming_runs(db: sqlite3.Connection) -> list[tuple[str, str]]:
