@@ -178,7 +178,11 @@ class BulkRuns:
         stages = {row.run_uuid: row.lifecycle_stage for row in connection.execute(query)}
         new = [target for target in targets if target.run_id not in stages]
         # Whoever deleted a run of ours, its record still stands in the journal.
-        old = [one for one in targets if one.known or stages.get(one.run_id) == "deleted"]
+        old = [
+            one
+            for one in targets
+            if one.run_id in stages and (one.known or stages[one.run_id] == "deleted")
+        ]
         self._remove_content(connection, old)
         insert(connection, t.runs, [run_row(target, self._user) for target in new])
         for name, rows in content_rows([*new, *old], self._user).items():
