@@ -324,7 +324,7 @@ class DeliveryInUse(DdxError):
     """Another process delivers from this data folder."""
 
     code = "delivery_in_use"
-    advice = "One deliverer serves all journals of a data folder: leave it to that."
+    advice = "This needs to be the only deliverer: stop `ddx up` or `ddx deliver` first."
 
 
 # --- commands ---------------------------------------------------------------------------

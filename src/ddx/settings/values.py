@@ -51,6 +51,9 @@ class Settings:
     )
     tracking_uri: str = _setting("", "MLflow to deliver to; empty: the one that we start")
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
+    deliverers: int = _setting(
+        1, "processes that deliver; they share the journals out", least=1, most=64
+    )
     legal_hold: str = _setting(
         "", "file of ids and trackers, one a line, that nothing erases; empty: there is none"
     )
