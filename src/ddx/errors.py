@@ -327,6 +327,13 @@ class DeliveryInUse(DdxError):
     advice = "This needs to be the only deliverer: stop `ddx up` or `ddx deliver` first."
 
 
+class ArchiveDamaged(DdxError):
+    """What the archive of old runs holds is not what was put there."""
+
+    code = "archive_damaged"
+    advice = "Bring the archive's files back from a copy. The journal still has every record."
+
+
 # --- commands ---------------------------------------------------------------------------
 
 

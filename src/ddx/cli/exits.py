@@ -73,6 +73,7 @@ EXIT_CODE: dict[str, int] = {
     "bad_program": 53,
     "bad_backup": 54,
     "move_refused": 55,
+    "archive_damaged": 56,
     "internal": 70,
 }
 """Exit code of each error code of errors.py."""

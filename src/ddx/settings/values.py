@@ -63,6 +63,9 @@ class Settings:
     ledger_uri: str = _setting(
         "", "artifact store that gets a copy of the ledger, s3://bucket/ledger or a folder"
     )
+    archive_uri: str = _setting(
+        "ddx_data/archive", "where archived runs are kept: a folder, or s3://bucket/archive"
+    )
     data_dir: str = _setting("ddx_data", "folder of journals, keys and delivery state")
     checkpoints_dir: str = _setting(
         "ddx_data/checkpoints", "folder of signed checkpoints of the journals; best on another disk"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddx import __version__
-from ddx.adapters import archive, last_good
+from ddx.adapters import archive, last_good, run_index
 from ddx.adapters.database_copy import copy_database
 from ddx.adapters.mlflow_runs import moving, store_file
 from ddx.adapters.mlflow_runs.files import local_path
@@ -34,9 +34,18 @@ _REMADE = frozenset({"cache", "logs", "ledger", "journals", "access"}) | _SECRET
 """What of the data is made again, or copied in a way of its own."""
 _PASSING = (".lock", ".pid", "-wal", "-shm", ".part")
 _STATE = frozenset(
-    {"delivery.db", "traces.json", "last_good.json", "migrate-rows.json", "migrate-files.json"}
+    {
+        "delivery.db",
+        run_index.NAME,
+        "archive",
+        "traces.json",
+        "last_good.json",
+        "migrate-rows.json",
+        "migrate-files.json",
+    }
 )
-"""How far things are: not of a restored installation, which looks anew."""
+"""How far things are: not of a restored installation, which looks anew, and brings all runs, those
+that were archived too, from its journals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from ddx.services.recover import Adoption
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
 from ddx.wiring import auditing
+from ddx.wiring.archiving import said_when_archived
 from ddx.wiring.doors import Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
@@ -100,7 +101,7 @@ def _alone(
 ) -> dict[str, int]:
     """Do what no other deliverer may see halfway."""
     with closing(SqliteDeliveryState(settings.data)) as state:
-        deliverer = _deliverer(journals, runs, state)
+        deliverer = _deliverer(settings, journals, runs, state)
         if rebuild:
             deliverer.rebuild()
         if again:
@@ -143,7 +144,7 @@ def _with_others(
     with closing(state), chores(settings, stop, doing):
         share = state.share
         if share is not None:
-            _deliverer(Held(journals, share, state), runs, state).run(stop)
+            _deliverer(settings, Held(journals, share, state), runs, state).run(stop)
         return {"left": sum(1 for _ in waiting(journals(), state))}
 
 
@@ -162,9 +163,19 @@ def _shared_state(
 
 
 def _deliverer(
-    journals: Callable[[], Sequence[JournalReader]], runs: Runs, state: SqliteDeliveryState
+    settings: Settings,
+    journals: Callable[[], Sequence[JournalReader]],
+    runs: Runs,
+    state: SqliteDeliveryState,
 ) -> Deliverer:
-    return Deliverer(journals=journals, runs=runs, state=state, clock=SystemClock(), luck=luck)
+    return Deliverer(
+        journals=journals,
+        runs=runs,
+        state=state,
+        clock=SystemClock(),
+        luck=luck,
+        archived=said_when_archived(settings),
+    )
 
 
 def _make_store(settings: Settings) -> None:

@@ -39,6 +39,11 @@ class Journals:
                     self._open[instance] = SqliteJournalReader(data, instance)
         return list(self._open.values())
 
+    def readers(self) -> Sequence[SqliteJournalReader]:
+        """Return them with all that a file can do."""
+        self()
+        return list(self._open.values())
+
     def close(self) -> None:
         """Let go of the files."""
         for reader in self._open.values():

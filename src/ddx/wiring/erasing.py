@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from ddx.adapters.run_index import RunIndex
 from ddx.adapters.sqlite_journal import destroy_key
 from ddx.adapters.system import SystemClock
+from ddx.core.record import PredictionId
 from ddx.errors import SettingsError
+from ddx.ports import RunEraser
 from ddx.services.erase import Certificate, Target, aged, erase, targets
 from ddx.settings import Settings
 from ddx.wiring.doors import Journals
@@ -29,6 +32,32 @@ def old(settings: Settings, days: int) -> tuple[list[Target], int]:
         return aged(journals(), before, holds(settings))
 
 
+class _WithArchive:
+    """Erases what MLflow holds, and the files of a run that is archived.
+
+    The archive's line is sealed under the record's key, which is destroyed before.
+    """
+
+    def __init__(self, tracking_uri: str, index: RunIndex) -> None:
+        from ddx.adapters.mlflow_runs.erasing import MlflowEraser, remove_files
+
+        self._tracking_uri, self._index = tracking_uri, index
+        self._runs: RunEraser = MlflowEraser(tracking_uri)
+        self._remove_files = remove_files
+        self.remains = self._runs.remains
+
+    def erase(self, id: PredictionId, at: datetime) -> Mapping[str, int]:
+        """Erase it; see ports.RunEraser."""
+        done = dict(self._runs.erase(id, at))
+        found = self._index.find([id]).get(id)
+        if found is not None:
+            if found.artifact_uri:
+                done["files"] += self._remove_files(found.artifact_uri, self._tracking_uri)
+            self._index.without_files(id)
+            done["archived"] = 1
+        return done
+
+
 def holds(settings: Settings) -> frozenset[str]:
     """Return the ids and trackers that nothing erases. Raises SettingsError."""
     if not settings.legal_hold:
@@ -45,9 +74,7 @@ def holds(settings: Settings) -> frozenset[str]:
 
 def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
     """Erase these for ever. Raises JournalUnavailable, MissingExtra."""
-    from ddx.adapters.mlflow_runs.erasing import MlflowEraser
-
-    runs = MlflowEraser(place(settings)[0])
+    runs = _WithArchive(place(settings)[0], RunIndex(settings.data))
     with closing(own_journal(settings)) as own:
         return erase(
             found,

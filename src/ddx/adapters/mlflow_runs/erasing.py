@@ -49,7 +49,7 @@ class MlflowEraser:
 
     def _strip(self, run: Any, at: datetime) -> int:
         run_id, tags = run.info.run_id, run.data.tags
-        removed = _remove_files(run.info.artifact_uri, self._tracking_uri)
+        removed = remove_files(run.info.artifact_uri, self._tracking_uri)
         deleted = run.info.lifecycle_stage == "deleted"
         if deleted:  # its tags cannot be changed as it is
             self._client.restore_run(run_id)
@@ -69,7 +69,7 @@ class MlflowEraser:
         return int(self._client.delete_traces(experiment_id, trace_ids=ids)) if ids else 0
 
 
-def _remove_files(uri: str, tracking_uri: str) -> int:
+def remove_files(uri: str, tracking_uri: str) -> int:
     """Delete a run's files; return how many there were."""
     folder = local_path(uri)
     if folder is not None:

@@ -16,6 +16,7 @@ from ddx.services.deliver.courier import Courier, Moment, Progress
 from ddx.services.deliver.reading import Item, Reading, Unreadable, read
 
 log = logging.getLogger("ddx")
+Archived = Callable[[Sequence[PredictionId]], Mapping[PredictionId, int]]
 
 SETTLE_S = 60.0
 """How long a create whose answer was lost may still be carried out. MLflow waits up to 20 s for
@@ -39,18 +40,21 @@ class Deliverer:
         clock: Clock,
         luck: Callable[[int], bytes],
         settle_s: float = SETTLE_S,
+        archived: Archived = lambda ids: {},  # noqa: ARG005
         backoff: Backoff = Backoff(limit_s=30.0),  # noqa: B008  (frozen)
         at: Moment = lambda name: None,  # noqa: ARG005
     ) -> None:
         """`journals` is asked at each step: another server may start with one of its own.
 
-        `at` is called at the moments `opened`, `sent` and `acknowledged`.
+        `archived` says of each prediction whose run is archived how often something had been said
+        of it then. `at` is called at the moments `opened`, `sent` and `acknowledged`.
         """
         self._journals = journals
         self._runs = runs
         self._state = state
         self._luck = luck
         self._backoff = backoff
+        self._archived = archived
         # Each prediction has two: accepted, finished.
         self._events = runs.batch * 2
         self._reading = Reading(self._events)
@@ -205,6 +209,8 @@ class Deliverer:
         items, notes = self._without_the_pending(items)
         doubtful = [item.id for item in items if item.again or item.seq <= place.look_below]
         found = self._runs.look_for(doubtful) if doubtful else {}
+        # Another door, a lost state or a rebuild is no reason to bring back what was archived.
+        archived = self._archived([id for id in doubtful if id not in found])
         missing = []
         for item in items:
             seen = found.get(item.id, ())
@@ -212,6 +218,8 @@ class Deliverer:
             trusted = item.seq > place.resend_below and not item.again
             if trusted and seen and seen[0].whole:
                 progress.acknowledged += 1
+            elif item.seq <= place.look_below and archived.get(item.id) == item.said:
+                continue
             else:
                 missing.append(item)
         if self._runs.chooses_ids:
