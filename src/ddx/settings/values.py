@@ -63,6 +63,9 @@ class Settings:
     ledger_uri: str = _setting(
         "", "artifact store that gets a copy of the ledger, s3://bucket/ledger or a folder"
     )
+    experiment_period: str = _setting(
+        "", "month: an experiment of MLflow for each month; empty: one for all"
+    )
     archive_uri: str = _setting(
         "ddx_data/archive", "where archived runs are kept: a folder, or s3://bucket/archive"
     )

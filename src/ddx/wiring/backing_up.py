@@ -124,13 +124,13 @@ def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> st
         return None
     store_file.strip(copy)
     whole.add(MLFLOW, copy)
-    ours = store_file.our_experiment(copy)
+    ours = store_file.our_experiments(copy)
     copy.unlink()
     folder = local_path(settings.artifacts_path)
     if folder is not None and folder.is_dir():
         for file in _files(folder):
             name = file.relative_to(folder)
-            if name.parts[0] != ours:
+            if name.parts[0] not in ours:
                 whole.add(f"{ARTIFACTS}/{name}", file)
     return settings.artifacts_path
 

@@ -60,12 +60,13 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
 
     mlflow_login.come_in(settings)
     user, pages, why = _user(), settings.public_url or settings.server_url, ""
+    monthly = settings.experiment_period == "month"
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
         ours = settings.artifacts_path if not settings.tracking_uri else None
-        return ClientRuns(settings.mlflow_uri, ours, user, pages)
+        return ClientRuns(settings.mlflow_uri, ours, user, pages, monthly=monthly)
     check_installed(settings.db_uri, settings.artifacts_path)
-    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages)
+    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages, monthly=monthly)
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
@@ -86,7 +87,7 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
             return bulk
     log.warning("client door", extra={"event": "client_door", "why": why})
     bulk.close()
-    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages)
+    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly)
 
 
 def _user() -> str:

@@ -9,9 +9,10 @@ from operator import itemgetter
 from typing import Any
 
 from ddx.adapters.mlflow_runs import files
-from ddx.adapters.mlflow_runs.experiment import Experiment, ensure
+from ddx.adapters.mlflow_runs.experiment import Experiment, ensure, ensure_month, ours
 from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, all_tags, found_draft, metric_ms, note
 from ddx.adapters.mlflow_runs.library import mlflow, translated
+from ddx.core.partition import month_of
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft
 from ddx.errors import DeliveryRefused, TrackerUnavailable
@@ -31,11 +32,17 @@ class ClientRuns:
     """About a second's work: between batches the deliverer can be stopped."""
 
     def __init__(
-        self, tracking_uri: str, artifacts_path: str | None, user: str, pages: str = ""
+        self,
+        tracking_uri: str,
+        artifacts_path: str | None,
+        user: str,
+        pages: str = "",
+        *,
+        monthly: bool = False,
     ) -> None:
         """`artifacts_path` is where a new experiment keeps its files, in the layout of MLflow's
         server; None leaves that to the server. `user` is shown as the runs' user, `pages` is the
-        address of our server, for links.
+        address of our server, for links. `monthly`: an experiment for each month.
         Loads MLflow's client, in seconds. Raises MissingExtra.
         """
         mlflow()
@@ -44,6 +51,10 @@ class ClientRuns:
         self._made: Any = None
         self._artifacts_path = artifacts_path
         self._experiment_id = ""
+        self._monthly = monthly
+        self._known: frozenset[str] | None = None
+        self._months: dict[str, str] = {}
+        """Month -> experiment."""
         self._opened: tuple[str, str] = ("", "")
         """Run id and artifact URI of the run opened last, which saves asking for it."""
 
@@ -55,7 +66,7 @@ class ClientRuns:
 
     def open(self, draft: RunDraft) -> str:
         """Create the run and return its id; see ports.Runs."""
-        experiment_id = self._experiment
+        experiment_id = self._experiment_for(draft)
         with self._asking("creating a run"):
             run = self._client.create_run(
                 experiment_id,
@@ -145,6 +156,7 @@ class ClientRuns:
                 yield
         except DeliveryRefused as refused:
             self._experiment_id = ""
+            self._months.clear()
             experiment = self._ensured()
             if experiment.restored or (before and experiment.id != before):
                 raise TrackerUnavailable(f"{doing}: the experiment was deleted") from refused
@@ -163,6 +175,21 @@ class ClientRuns:
     def _experiment(self) -> str:
         return self._experiment_id or self._ensured().id
 
+    def _experiment_for(self, draft: RunDraft) -> str:
+        if not self._monthly:
+            return self._experiment
+        month = month_of(draft.start_ms)
+        if month not in self._months:
+            self._months[month] = ensure_month(self._client, self._artifacts_path, month).id
+            self._experiment_id = ""
+        return self._months[month]
+
+    def _others(self) -> frozenset[str]:
+        """Return all experiments of ours. Asked each time where another deliverer may make one."""
+        if self._monthly or self._known is None:
+            self._known = frozenset(str(one.experiment_id) for one in ours(self._client))
+        return self._known
+
     def _artifact_uri(self, run_id: str) -> str:
         if self._opened[0] == run_id:
             return self._opened[1]
@@ -179,11 +206,12 @@ class ClientRuns:
         return {id: runs for id, runs in found.items() if runs}
 
     def _search(self, filter_string: str) -> Iterator[Any]:
-        experiment_id, token = self._experiment, None
+        ids = {self._experiment, *self._others()}
+        token = None
         while True:
             with translated("searching runs"):
                 page = self._client.search_runs(
-                    [experiment_id],
+                    sorted(ids),
                     filter_string=filter_string,
                     max_results=_PAGE,
                     page_token=token,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ddx.adapters.mlflow_runs.experiment import ours
 from ddx.adapters.mlflow_runs.files import local_path, remove_all
 from ddx.adapters.mlflow_runs.form import ID_TAG
 from ddx.adapters.mlflow_runs.library import mlflow, translated
 from ddx.core.record import PredictionId
-from ddx.core.run_draft import EXPERIMENT
 
 ERASED_TAG = "ddx.erased"
 TELLING_TAGS = ("ddx.tracker", "ddx.true_diagnosis", "ddx.true_code", "ddx.feedback_reason")
@@ -34,17 +34,17 @@ class MlflowEraser:
     def erase(self, id: PredictionId, at: datetime) -> dict[str, int]:
         """Remove files, telling tags and the trace of every run of a prediction."""
         with translated("erasing a run"):
-            experiment = self._client.get_experiment_by_name(EXPERIMENT)
-            if experiment is None:
+            ids = [one.experiment_id for one in ours(self._client, deleted=True)]
+            if not ids:
                 return {"runs": 0, "files": 0, "traces": 0}
             runs = self._client.search_runs(
-                [experiment.experiment_id], f"tags.`{ID_TAG}` = '{id}'", run_view_type=_ANY_STAGE
+                ids, f"tags.`{ID_TAG}` = '{id}'", run_view_type=_ANY_STAGE
             )
             files = sum(self._strip(run, at) for run in runs)
             return {
                 "runs": len(runs),
                 "files": files,
-                "traces": self._traces(experiment.experiment_id, id),
+                "traces": sum(self._traces(one, id) for one in ids),
             }
 
     def _strip(self, run: Any, at: datetime) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
 from ddx.adapters.mlflow_runs.erasing import TELLING_TAGS
-from ddx.core.run_draft import EXPERIMENT
+from ddx.core.partition import is_ours
 
 
 def strip(path: Path) -> None:
@@ -19,19 +20,20 @@ def strip(path: Path) -> None:
         db.execute("vacuum")
 
 
-def our_experiment(path: Path) -> str | None:
-    """Return the id of the experiment of predictions, None where there is none."""
+def our_experiments(path: Path) -> frozenset[str]:
+    """Return the ids of the experiments of predictions, the present one and those of the past."""
     with closing(sqlite3.connect(path)) as db:
-        query = "select experiment_id from experiments where name = ?"
-        row = db.execute(query, (EXPERIMENT,)).fetchone()
-    return str(row[0]) if row else None
+        rows = db.execute("select experiment_id, name from experiments")
+        return frozenset(str(id) for id, name in rows if is_ours(name))
 
 
-def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
+def move_files(path: Path, old: str, new: str, only: Collection[str] | None = None) -> None:
     """Say that the files below `old` are below `new`: experiments and runs name their place.
 
-    `only`: of this experiment.
+    `only`: of these experiments.
     """
+    numbers = ", ".join(str(int(one)) for one in sorted(only or ()))
+    among = "true" if only is None else f"experiment_id in ({numbers})"
     with closing(sqlite3.connect(path)) as db:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             # In each form in which a folder is named.
@@ -39,7 +41,7 @@ def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
                 db.execute(
                     f"update {table} set {column} = ? || substr({column}, ?)"  # noqa: S608
                     f" where substr({column}, 1, ?) = ?"
-                    " and experiment_id = ifnull(?, experiment_id)",
-                    (after, len(before) + 1, len(before), before, only and int(only)),
+                    f" and {among}",
+                    (after, len(before) + 1, len(before), before),
                 )
         db.commit()

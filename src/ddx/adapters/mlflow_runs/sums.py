@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ddx.adapters.mlflow_runs.experiment import ours
 from ddx.adapters.mlflow_runs.library import mlflow, translated
 from ddx.core.record import PredictionId
-from ddx.core.run_draft import EXPERIMENT
 
 _PAGE = 1000
 _METRICS = ("success", "input_tokens", "output_tokens", "cost_usd")
@@ -28,12 +28,10 @@ def sums(
     found: dict[str, float] = dict.fromkeys(("runs", *_METRICS), 0)
     with translated("adding up its runs"):
         client: Any = mlflow().MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        ids = [one.experiment_id for one in ours(client)]
         token: str | None = ""
-        while experiment is not None and token is not None:
-            page = client.search_runs(
-                [experiment.experiment_id], max_results=_PAGE, page_token=token or None
-            )
+        while ids and token is not None:
+            page = client.search_runs(ids, max_results=_PAGE, page_token=token or None)
             for run in page:
                 if "ddx.prediction_id" in run.data.tags:
                     found["runs"] += 1
