@@ -176,8 +176,7 @@ class Verifier:
             elif count > 1:
                 yield Difference(fault=Fault.DOUBLED, where=record.id, what=f"{count} active runs")
         found = {run.draft.prediction_id: run.draft for run in runs.read(list(held))}
-        for id in sorted(shelf):
-            found |= yield from self._from_shelf(id)
+        found |= yield from self._from_shelf(sorted(shelf))
         for record in records:
             if record.id in found:
                 said: Sequence[Feedback] = ()
@@ -186,17 +185,22 @@ class Verifier:
                 yield from differences(draft(record, said), found[record.id])
 
     def _from_shelf(
-        self, id: PredictionId
+        self, ids: Sequence[PredictionId]
     ) -> Generator[Difference, None, Mapping[PredictionId, RunDraft]]:
-        """Return an archived run; yield why it cannot be had."""
+        """Return archived runs; yield why one cannot be had: halved, until it stands alone."""
+        if self._archived is None or not ids:
+            return {}
         try:
-            read = self._archived.read([id]) if self._archived else ()
-            return {one.prediction_id: one for one in read}
-        except ArchiveDamaged as error:
-            yield Difference(fault=Fault.PAYLOAD, where=id, what=str(error))
+            return {one.prediction_id: one for one in self._archived.read(ids)}
         except DdxError as error:
-            yield Difference(fault=Fault.MISSING, where=id, what=str(error))
-        return {}
+            if len(ids) == 1:
+                fault = Fault.PAYLOAD if isinstance(error, ArchiveDamaged) else Fault.MISSING
+                yield Difference(fault=fault, where=ids[0], what=str(error))
+                return {}
+        middle = len(ids) // 2
+        first = yield from self._from_shelf(ids[:middle])
+        second = yield from self._from_shelf(ids[middle:])
+        return {**first, **second}
 
 
 def _read_feedback(journal: JournalReader, ids: Collection[PredictionId], report: Report) -> None:
