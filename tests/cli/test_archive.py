@@ -27,6 +27,7 @@ from ddx.wiring import archiving
 
 WORD = "cassowary"
 OLD, NEW = 5, 3
+MOMENTS = ("written", "verified", "noted", "removed")
 TABLES = ("runs", "params", "metrics", "latest_metrics", "tags")
 
 
@@ -115,7 +116,7 @@ def test_no_word_of_a_patient_stands_in_the_archive(
     assert old
 
 
-@pytest.mark.parametrize("fatal", ["written", "verified", "noted", "removed"])
+@pytest.mark.parametrize("fatal", MOMENTS)
 def test_what_dies_while_archiving_loses_nothing_and_is_finished_by_the_next(
     home: Path, old: list[PredictionId], fatal: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
