@@ -8,13 +8,13 @@ journal. The journals' keys are in a file of their own: without it no record can
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddx import __version__
-from ddx.adapters import archive, backups_made, last_good
+from ddx.adapters import archive, backups_made, last_good, run_index
 from ddx.adapters.database_copy import copy_database
 from ddx.adapters.mlflow_runs import moving, store_file
 from ddx.adapters.mlflow_runs.files import local_path
@@ -39,10 +39,19 @@ _REMADE = frozenset({"cache", "logs", "ledger", "journals", "access", "run", CLA
 """What of the data is made again, or copied in a way of its own."""
 _PASSING = (".lock", ".pid", "-wal", "-shm", ".part")
 _STATE = frozenset(
-    {"delivery.db", "traces.json", "last_good.json", "migrate-rows.json", "migrate-files.json"}
-    | {backups_made.FOLDER}
+    {
+        "delivery.db",
+        run_index.NAME,
+        "archive",
+        "traces.json",
+        "last_good.json",
+        "migrate-rows.json",
+        "migrate-files.json",
+        backups_made.FOLDER,
+    }
 )
-"""How far things are: not of a restored installation, which looks anew."""
+"""How far things are: not of a restored installation, which looks anew, and brings all runs, those
+that were archived too, from its journals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +191,7 @@ def _put_mlflow(
         return None
     store_file.strip(copy, runs=not runs)
     whole.add(MLFLOW, copy)
-    ours = store_file.our_experiment(copy)
+    ours = store_file.our_experiments(copy)
     copy.unlink()
     folder = local_path(settings.artifacts_path)
     if folder is not None and folder.is_dir():
@@ -243,10 +252,10 @@ def _settings_files(settings: Settings) -> Iterator[Path]:
             yield file
 
 
-def _files(folder: Path, without: str | None = None) -> Iterator[Path]:
+def _files(folder: Path, without: Collection[str] = ()) -> Iterator[Path]:
     """Yield the files below a folder, in order; what is a link is none."""
     for one in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if one.is_symlink() or one.name == without:
+        if one.is_symlink() or one.name in without:
             continue
         if one.is_dir():
             yield from _files(one)

@@ -200,7 +200,7 @@ def _arrange(staging: Path, manifest: Manifest, home: Path) -> None:
         store_file.drop_runs(staging / MLFLOW)
         if manifest.artifacts_path:
             new = str((home / _FILES).resolve())
-            ours = store_file.our_experiment(staging / MLFLOW)
+            ours = store_file.our_experiments(staging / MLFLOW)
             # In an object store the files of other experiments are where they were.
             only = ours if local_path(manifest.artifacts_path) is None else None
             store_file.move_files(staging / MLFLOW, manifest.artifacts_path, new, only)
