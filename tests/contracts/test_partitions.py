@@ -14,6 +14,7 @@ from tests.make import a_prediction, finished
 
 from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns, store_file, sums
 from ddx.adapters.mlflow_runs.erasing import MlflowEraser
+from ddx.adapters.mlflow_runs.experiment import ensure
 from ddx.core import ids
 from ddx.core.record import Prediction, PredictionId
 from ddx.core.run_draft import EXPERIMENT, RunDraft, draft
@@ -121,6 +122,42 @@ def test_every_look_sees_all_months(store: Store, name: str, other: str, *, mont
     assert len(store_file.our_experiments(store.folder / "mlflow.db")) == len(drafts)
     at = datetime(2026, 12, 31, tzinfo=UTC)
     assert MlflowEraser(store.uri).erase(wanted[0], at)["runs"] == 1
+
+
+def test_a_backup_without_runs_has_none_of_any_month(store: Store) -> None:
+    for one in (a_run(10), a_run(11), a_run(12)):
+        deliver(store.door("bulk"), [one])
+    client = store.client()
+    (kept,) = client.search_runs(
+        [client.get_experiment_by_name(f"{EXPERIMENT}-2026-10").experiment_id]
+    )
+    client.set_tag(kept.info.run_id, "mine", "worth a look")
+    assert store_file.drop_runs(store.folder / "mlflow.db") == 2
+    assert list(store.where()) == [kept.info.run_name]
+
+
+def test_two_who_begin_at_once_take_the_experiment_that_one_of_them_makes(store: Store) -> None:
+    client, artifacts = store.client(), str(store.folder / "artifacts")
+
+    class Late:
+        """Looks before the other makes it, and creates after."""
+
+        def __init__(self) -> None:
+            self.id = ""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def get_experiment_by_name(self, name: str) -> Any:
+            if not self.id:
+                self.id = ensure(client, artifacts, name).id
+                return None
+            return client.get_experiment_by_name(name)
+
+    late = Late()
+    found = ensure(late, artifacts)
+    assert found.id == late.id
+    assert [one.name for one in client.search_experiments()].count(EXPERIMENT) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -52,11 +52,19 @@ class BulkShelving:
         return [one.prediction_id for one in gone]
 
     def put_back(self, raws: Sequence[str]) -> None:
-        """Insert the rows as they were, in one transaction; a run that is there is left alone."""
+        """Insert the rows as they were, in one transaction; a run that is there is left alone.
+
+        Of a run that the client door archived the rows are there, and softly deleted.
+        """
         t = tables()
         found = [json.loads(raw) for raw in raws]
+        asleep = [one["runs"][0]["run_uuid"] for one in found if not _has_rows(one)]
+        found = [one for one in found if _has_rows(one)]
         ids = [one["runs"][0]["run_uuid"] for one in found]
         with self._database.writing() as connection:
+            awake = {"lifecycle_stage": "active", "deleted_time": None}
+            mine = t.runs.c.run_uuid.in_(asleep)
+            connection.execute(t.runs.update().where(mine).values(**awake))
             query = t.runs.select().with_only_columns(t.runs.c.run_uuid)
             there = set(connection.scalars(query.where(t.runs.c.run_uuid.in_(ids))))
             for name in ("runs", *_CONTENT):
@@ -154,6 +162,11 @@ def _read(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str,
             one = found.setdefault(row["run_uuid"], {each: [] for each in ("runs", *_CONTENT)})
             one[name].append(dict(row))
     return {run_id: one for run_id, one in found.items() if one["runs"]}
+
+
+def _has_rows(raw: Mapping[str, Any]) -> bool:
+    """Say whether these are rows of the tables, or what MLflow's client tells of them."""
+    return "experiment_id" in raw["runs"][0]
 
 
 def _dump(raw: Mapping[str, Any]) -> str:
