@@ -18,6 +18,9 @@ from ddx.services.archive import Archiver, Done, Moment
 from ddx.settings import Settings
 from ddx.wiring.doors import Journals, door
 
+FOLDER = "archive"
+"""Where it is below the data, unless the setting says otherwise."""
+
 
 def archive(
     settings: Settings,

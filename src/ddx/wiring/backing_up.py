@@ -23,7 +23,7 @@ from ddx.adapters.system import SystemClock
 from ddx.core.archive import Entry, Manifest, Sealed, Tail
 from ddx.errors import OutputRefused
 from ddx.settings import Settings
-from ddx.wiring import backup_chains
+from ddx.wiring import archiving, backup_chains
 from ddx.wiring.vaults import vault
 
 KEYS = ".keys"
@@ -42,7 +42,7 @@ _STATE = frozenset(
     {
         "delivery.db",
         run_index.NAME,
-        "archive",
+        archiving.FOLDER,
         "traces.json",
         "last_good.json",
         "migrate-rows.json",
@@ -50,8 +50,8 @@ _STATE = frozenset(
         backups_made.FOLDER,
     }
 )
-"""How far things are: not of a restored installation, which looks anew, and brings all runs, those
-that were archived too, from its journals."""
+"""How far things are: not of a restored installation, which looks anew. The archive and its index
+are copied in a way of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,8 @@ def back_up(
                 whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
         journals = _put_journals(settings, whole, scratch, before)
         _put_claims(settings, whole, scratch)
+        if artifacts is not None:
+            _put_archive(settings, whole, scratch)
         for file in _settings_files(settings):
             whole.add(f"{SETTINGS}/{file.relative_to(settings.home)}", file)
         # The keys after the journals: each is there before its first record. All of them, in an
@@ -233,6 +235,20 @@ def _put_claims(settings: Settings, whole: archive.Archive, scratch: Path) -> No
     if (settings.data / CLAIMS).is_file():
         copy_database(settings.data / CLAIMS, scratch / CLAIMS)
         whole.add(f"{DATA}/{CLAIMS}", scratch / CLAIMS)
+
+
+def _put_archive(settings: Settings, whole: archive.Archive, scratch: Path) -> None:
+    """After MLflow: a run is then there, or in the archive. What people gave to an archived run is
+    nowhere else. The index first: the files that it names are there before it.
+    """
+    index, folder = settings.data / run_index.NAME, local_path(archiving.place(settings))
+    if not index.is_file() or folder is None:
+        return
+    copy_database(index, scratch / run_index.NAME)
+    whole.add(f"{DATA}/{run_index.NAME}", scratch / run_index.NAME)
+    for file in _files(folder):
+        if not file.name.endswith(_PASSING):
+            whole.add(f"{DATA}/{archiving.FOLDER}/{file.relative_to(folder)}", file)
 
 
 def _rest(settings: Settings) -> Iterator[Path]:
