@@ -206,7 +206,7 @@ class AzureML(Manners):
             return Told(404)
         if part == "2.0/mlflow/experiments/update" or asked.path == "/version":
             return Told(404)
-        if part == "2.0/mlflow/runs/search" and " LIKE " in asked.said.get("filter", ""):
+        if part.endswith("s/search") and " LIKE " in asked.said.get("filter", ""):
             return Told(400, b'{"error": {"code": "UserError", "message": "Unsupported operator"}}')
         return None
 

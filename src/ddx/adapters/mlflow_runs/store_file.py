@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
 from ddx.adapters.mlflow_runs.erasing import ERASED_TAG, TELLING_TAGS
 from ddx.adapters.mlflow_runs.form import ID_TAG
-from ddx.core.run_draft import EXPERIMENT
+from ddx.core.partition import is_ours
 
 _CONTENT = ("params", "metrics", "latest_metrics", "tags")
 _RUN_COLUMNS = ("run_uuid", "run_id", "source_run_id", "destination_id", "source_id")
@@ -47,17 +48,13 @@ def strip(path: Path) -> None:
 
 
 def _drop_runs(db: sqlite3.Connection) -> None:
-    experiment = db.execute(
-        "select experiment_id from experiments where name = ?", (EXPERIMENT,)
-    ).fetchone()
-    if experiment is None:
-        return
+    ours = _ours(db)
     db.execute("create temp table gone (run_uuid text primary key) without rowid")
+    in_ours = f"r.experiment_id in {_list(ours)} and r.lifecycle_stage = 'active'"
     db.execute(
-        "insert into gone select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
-        " where t.key = ? and r.experiment_id = ? and r.lifecycle_stage = 'active'"
-        " and r.run_uuid = replace(t.value, '-', '')",
-        (ID_TAG, *experiment),
+        "insert into gone select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"  # noqa: S608
+        f" where t.key = ? and r.run_uuid = replace(t.value, '-', '') and {in_ours}",
+        (ID_TAG, *ours),
     )
     for table, known in (("params", _PARAMS), ("metrics", _METRICS), ("latest_metrics", _METRICS)):
         theirs = f"select run_uuid from {table} where key not in {_list(known)}"  # noqa: S608
@@ -98,23 +95,28 @@ def _naming_runs(db: sqlite3.Connection) -> list[tuple[str, str]]:
     ]
 
 
-def _list(values: tuple[str, ...]) -> str:
+def _ours(db: sqlite3.Connection) -> tuple[int, ...]:
+    rows = db.execute("select experiment_id, name from experiments")
+    return tuple(id for id, name in rows if is_ours(name))
+
+
+def _list(values: tuple[object, ...]) -> str:
     return f"({', '.join('?' for _ in values)})"
 
 
-def our_experiment(path: Path) -> str | None:
-    """Return the id of the experiment of predictions, None where there is none."""
+def our_experiments(path: Path) -> frozenset[str]:
+    """Return the ids of the experiments of predictions, the present one and those of the past."""
     with closing(sqlite3.connect(path)) as db:
-        query = "select experiment_id from experiments where name = ?"
-        row = db.execute(query, (EXPERIMENT,)).fetchone()
-    return str(row[0]) if row else None
+        return frozenset(str(id) for id in _ours(db))
 
 
-def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
+def move_files(path: Path, old: str, new: str, only: Collection[str] | None = None) -> None:
     """Say that the files below `old` are below `new`: experiments and runs name their place.
 
-    `only`: of this experiment.
+    `only`: of these experiments.
     """
+    numbers = ", ".join(str(int(one)) for one in sorted(only or ()))
+    among = "true" if only is None else f"experiment_id in ({numbers})"
     with closing(sqlite3.connect(path)) as db:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             # In each form in which a folder is named.
@@ -122,7 +124,7 @@ def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
                 db.execute(
                     f"update {table} set {column} = ? || substr({column}, ?)"  # noqa: S608
                     f" where substr({column}, 1, ?) = ?"
-                    " and experiment_id = ifnull(?, experiment_id)",
-                    (after, len(before) + 1, len(before), before, only and int(only)),
+                    f" and {among}",
+                    (after, len(before) + 1, len(before), before),
                 )
         db.commit()
