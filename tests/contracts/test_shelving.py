@@ -80,3 +80,20 @@ def test_a_run_that_is_not_as_it_was_stays(doors: tuple[Any, Any]) -> None:
     other = type(changed)(**{**fields, "raw": changed.raw + " "})
     assert list(shelving.remove([other, rows[kept[1].id]])) == [kept[1].id]
     assert list(runs.look_for([one.id for one in kept])) == [kept[0].id]
+
+
+def test_what_the_client_archived_comes_back_through_the_tables(tracking: Tracking) -> None:
+    kept = [finished() for _ in range(2)]
+    ids = [one.id for one in kept]
+    with (
+        closing(ClientRuns(tracking.uri, tracking.artifacts_path, "me")) as client,
+        closing(BulkRuns(tracking.db_uri, tracking.artifacts_path, "me")) as bulk,
+        closing(BulkShelving(tracking.db_uri, bulk)) as tables,
+    ):
+        deliver(client, kept)
+        shelving = ClientShelving(tracking.uri, client)
+        rows = shelving.rows(ids)
+        shelving.remove(list(rows.values()))
+        assert not bulk.look_for(ids)
+        tables.put_back([one.raw for one in rows.values()])
+        assert shelving.rows(ids) == rows
