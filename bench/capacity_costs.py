@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.capacity_model import split
+from bench.capacity_model import EVENTS, split
 from bench.load import CASE, Load, fdatasync_ms, free_port, process, wrk
 from bench.processes import Taken, taken
 from bench.tracking import QUIET
@@ -35,8 +35,6 @@ class Sample:
     generator_s: float
     """Processor time of the load."""
     commits: int
-    grown: int
-    """Bytes of the journals' files."""
 
 
 @contextmanager
@@ -100,29 +98,29 @@ class Served:
             return bytes(answer.read())
 
     def _counted(self, url: str, connections: int, seconds: float, method: str) -> Sample:
-        events, commits, size = self._events(), self._commits(), self._size()
+        events, commits = self.events(), self._commits()
         spent_s, before = _children_s(), taken(self.pid)
         load = wrk(url, connections, seconds, method=method)
         self._settle()
         after = taken(self.pid)
-        kept = (self._events() - events) // 2
+        kept = (self.events() - events) // EVENTS
         return Sample(
             load=load,
             count=kept or round(load.per_second * seconds),
             taken=after - before,
             generator_s=_children_s() - spent_s,
             commits=self._commits() - commits,
-            grown=self._size() - size,
         )
 
     def _settle(self) -> None:
         """Wait until what the load left behind is answered, too."""
         before = -1
-        while (now := self._events()) != before:
+        while (now := self.events()) != before:
             before = now
             time.sleep(0.3)
 
-    def _events(self) -> int:
+    def events(self) -> int:
+        """Return how many are in all journals."""
         found = 0
         for instance in find_journals(self.data):
             with closing(SqliteJournalReader(self.data, instance)) as reader:
@@ -131,9 +129,6 @@ class Served:
 
     def _commits(self) -> int:
         return sum(commits(path) for path in self.data.glob("journals/*.db-shm"))
-
-    def _size(self) -> int:
-        return sum(path.stat().st_size for path in self.data.glob("journals/*.db"))
 
 
 def commits(index: Path) -> int:
@@ -178,6 +173,9 @@ def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -
         alone_s = served.idle_s(seconds)
         low = served.under(1, seconds)
         full = served.under(connections, seconds)
+    # Closed, so that its log is in it.
+    predictions = served.events() / EVENTS
+    journal_bytes = (served.data / "journals" / "main.db").stat().st_size / predictions
     with server(home / "team", 2, 0) as served:
         idle_s = served.idle_s(seconds)
         # One connection: one of the two answers all of it.
@@ -195,7 +193,7 @@ def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -
         "latency_ms": low.load.p50_ms,
         "commit_every_ms": 1000 * seconds / full.commits,
         "sync_ms": sync_ms,
-        "journal_bytes": (low.grown + full.grown) / (low.count + full.count),
+        "journal_bytes": journal_bytes,
         "written_bytes": full.taken.written / full.count,
         "request_bytes": len(json.dumps({"case": CASE})),
         "reply_bytes": len(reply),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -205,7 +206,7 @@ class AzureML(Manners):
             return Told(404)
         if part == "2.0/mlflow/experiments/update" or asked.path == "/version":
             return Told(404)
-        if part == "2.0/mlflow/runs/search" and " LIKE " in asked.said.get("filter", ""):
+        if part.endswith("s/search") and " LIKE " in asked.said.get("filter", ""):
             return Told(400, b'{"error": {"code": "UserError", "message": "Unsupported operator"}}')
         return None
 
@@ -330,12 +331,14 @@ def a_mlflow(folder: Path) -> Iterator[int]:
             },
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
         try:
             _wait(f"http://127.0.0.1:{port}/health", process)
             yield port
         finally:
-            process.kill()
+            # MLflow's own process starts the one that listens.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

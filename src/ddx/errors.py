@@ -391,7 +391,14 @@ class DeliveryInUse(DdxError):
     """Another process delivers from this data folder."""
 
     code = "delivery_in_use"
-    advice = "One deliverer serves all journals of a data folder: leave it to that."
+    advice = "This needs to be the only deliverer: stop `ddx up` or `ddx deliver` first."
+
+
+class ArchiveDamaged(DdxError):
+    """What the archive of old runs holds is not what was put there."""
+
+    code = "archive_damaged"
+    advice = "Bring the archive's files back from a copy. The journal still has every record."
 
 
 # --- commands ---------------------------------------------------------------------------

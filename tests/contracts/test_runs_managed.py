@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.contracts.test_partitions import a_run
 from tests.contracts.test_runs import OpenContract, a_draft
 from tests.managed_mlflow import (
     ARN,
@@ -25,7 +26,8 @@ from tests.managed_mlflow import (
 )
 from tests.production import servers
 
-from ddx.adapters.mlflow_runs import ClientRuns, looking, trying
+from ddx.adapters.mlflow_runs import ClientRuns, looking, sums, trying
+from ddx.adapters.mlflow_runs.address import run_page
 from ddx.adapters.mlflow_runs.erasing import MlflowEraser
 from ddx.errors import AnswerLost, TrackerUnavailable
 from ddx.ports import Refusal, Runs
@@ -193,6 +195,35 @@ def test_the_experiment_is_below_the_folder_of_the_workspace(service: Service, r
     runs.open(a_draft())
     name = f"{service.folder}/ddx-server-tracking".lstrip("" if service.folder else "/")
     assert MlflowClient(service.uri).get_experiment_by_name(name) is not None
+
+
+def test_each_month_has_an_experiment_in_the_folder_and_every_look_sees_it(
+    service: Service, upstream: int
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    if isinstance(service.manners, AzureML):
+        pytest.skip("it cannot rename experiments")
+    folder = f"{service.folder}/months-{type(service.manners).__name__}"
+    october, november = a_run(10), a_run(11)
+    runs = ClientRuns(service.uri, None, "somebody", folder=folder, monthly=True)
+    for one in (october, november):
+        runs.fill(runs.open(one), one)
+    name = f"{folder}/ddx-server-tracking"
+    client = MlflowClient(service.uri)
+    past = client.get_experiment_by_name(f"{name}-2026-10")
+    (there,) = client.search_runs([past.experiment_id])
+    assert there.info.run_name == october.prediction_id
+    wanted = [october.prediction_id, november.prediction_id]
+    for monthly in (True, False):
+        other = ClientRuns(service.uri, None, "somebody", folder=folder, monthly=monthly)
+        assert sorted(other.look_for(wanted)) == wanted
+    assert sums(service.uri, None, folder)["runs"] == 2
+    page = run_page(f"http://127.0.0.1:{upstream}", october.prediction_id, folder)
+    assert page is not None
+    assert page.endswith(f"#/experiments/{past.experiment_id}/runs/{there.info.run_id}")
+    done = MlflowEraser(service.uri, folder).erase(october.prediction_id, datetime.now(UTC))
+    assert done["runs"] == 1
 
 
 def only_once(end: str, told: Told) -> Callable[[Asked], Told | None]:

@@ -188,7 +188,10 @@ def test_the_wheel_says_its_version_its_licence_and_its_extras(built: Built) -> 
     assert said["Requires-Python"] == [PROJECT["requires-python"]]
 
 
-@pytest.mark.parametrize("extra", ["tracking", "llm", "evaluate", "client", "privacy", "analytics"])
+@pytest.mark.parametrize(
+    "extra",
+    ["tracking", "llm", "evaluate", "client", "privacy", "analytics", "postgres", "oidc"],
+)
 def test_each_locked_extra_can_be_installed_with_it(
     built: Built, installed: Path, extra: str
 ) -> None:

@@ -194,14 +194,18 @@ def test_what_people_put_into_mlflow_comes_back_from_an_increment(
 
     loaded, first = home
     whole = back_up(loaded, str(tmp_path / "whole.tar"))
-    client = MlflowClient(loaded.db_uri)
+    client = MlflowClient(loaded.db_uri, loaded.db_uri)
 
     def run_of(id: PredictionId) -> str:
         return id.replace("-", "")
 
-    tagged, noted, gone, plain = written(loaded, 4)
+    tagged, noted, measured, modelled, gone, plain = written(loaded, 6)
     client.set_tag(run_of(tagged.id), "reviewed_by", "us")
     client.set_tag(run_of(noted.id), "mlflow.note.content", "Odd: look again.")
+    client.log_metric(run_of(measured.id), "kappa", 0.5)
+    client.log_param(run_of(measured.id), "reviewer", "a")
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", "s3://theirs/model", run_of(modelled.id))
     theirs = client.create_experiment("theirs", artifact_location="s3://theirs/2")
     client.log_metric(client.create_run(theirs).info.run_id, "auc", 1 / 3)
     assert cli(loaded, "erase", gone.id, "--yes")[0] == 0
@@ -209,15 +213,23 @@ def test_what_people_put_into_mlflow_comes_back_from_an_increment(
     with closing(sqlite3.connect(taken_out(one.path, "mlflow.db", tmp_path))) as db:
         runs = {row[0] for row in db.execute("select name from runs where experiment_id <> 0")}
         assert CANARY not in "".join(row[0] for row in db.execute("select value from tags"))
-    assert {tagged.id, noted.id, gone.id} <= runs
+    assert {tagged.id, noted.id, measured.id, modelled.id, gone.id} <= runs
     assert not {plain.id, first[0].id} & runs
 
     found = restoring.restore([whole.path, one.path], tmp_path / "new")
 
-    assert found.ok, found.differences
-    restored = MlflowClient(f"sqlite:///{tmp_path}/new/mlflow_data/mlflow.db")
+    # What `ddx verify` says of the old one, too: somebody gave a run another param and metric.
+    assert [line.rpartition(" ")[0].split()[-1] for line in found.differences] == [
+        "reviewer:",
+        "kappa:",
+    ]
+    store = f"sqlite:///{tmp_path}/new/mlflow_data/mlflow.db"
+    restored = MlflowClient(store, store)
     assert restored.get_run(run_of(tagged.id)).data.tags["reviewed_by"] == "us"
     assert restored.get_run(run_of(tagged.id)).data.metrics["success"] == 1
+    reviewed = restored.get_run(run_of(measured.id)).data
+    assert (reviewed.metrics["kappa"], reviewed.params["reviewer"]) == (0.5, "a")
+    assert restored.get_model_version("theirs", "1").run_id == run_of(modelled.id)
     note = restored.get_run(run_of(noted.id)).data.tags["mlflow.note.content"]
     assert note == "Odd: look again."
     assert "ddx.erased" in restored.get_run(run_of(gone.id)).data.tags

@@ -75,15 +75,33 @@ def test_a_chain_in_an_object_store_is_verified_drilled_and_restored(
     assert "whole.tar is not beside it" in err
 
 
-def test_many_parts_go_up_and_come_back_as_they_were(
-    home: Home, tmp_path: Path, store: Store
+def test_many_parts_go_up_and_come_back_as_they_were_and_no_copy_stays_on_the_disk(
+    home: Home, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, _ = home
+    write, on_disk = object_store._Upload.write, [0]
+    folders = (loaded.home, tmp_path / "tmp")
+    folders[1].mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folders[1]))
+
+    def in_folders() -> int:
+        return sum(
+            one.stat().st_size for folder in folders for one in folder.rglob("*") if one.is_file()
+        )
+
+    def seen(self: Any, data: bytes) -> int:
+        on_disk.append(in_folders() - before)
+        return write(self, data)
+
+    monkeypatch.setattr(object_store._Upload, "write", seen)
     big = loaded.data / "evaluations" / "big.bin"
     big.parent.mkdir()
     big.write_bytes(os.urandom(BIG))
+    before = in_folders()
     made = backing_up.back_up(loaded, "s3://bucket/whole.tar")
     assert made.size_bytes > BIG
+    assert len(on_disk) > 20
+    assert max(on_disk) < BIG / 8  # SQLite's copy of one database at most
     assert not [one for one in loaded.data.iterdir() if one.name.startswith(".ddx-")]
     restoring.restore([made.path], tmp_path / "new")
     back = tmp_path / "new" / "ddx_data" / "evaluations" / "big.bin"

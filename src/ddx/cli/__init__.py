@@ -34,6 +34,7 @@ COMMANDS = {
     "migrate": "Move MLflow's rows or files to another store.",
     "erase": "Erase predictions for ever; say what remains.",
     "retain": "Erase what is older than a number of days.",
+    "archive": "Take old runs out of MLflow's tables, or bring them back.",
     "audit": "Show who looked at which prediction.",
     "keys": "Make and revoke API keys; wrap the records' own keys.",
     "knowledge": "Show what the embedded engine knows; add to it, update it.",

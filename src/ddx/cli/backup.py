@@ -117,5 +117,5 @@ def _verify(
         print_json({"ok": True, **told, "backups": [one.said for one in chain.places]})
         return
     for place, sealed in zip(chain.places, chain.sealed, strict=True):
-        click.echo(f"{place.said}: whole, made {sealed.manifest.made_at}")
+        click.echo(f"{place.said}: sound, made {sealed.manifest.made_at}")
     click.echo(f"{files} files with those of the keys, each as it was put in")

@@ -36,7 +36,13 @@ _CODE = exits.EXIT_CODE
     "--beside",
     type=int,
     metavar="PID",
-    help="Wait while another process delivers; end with process PID, which started this one.",
+    help="End with process PID, which started this one; wait while another delivers alone.",
+)
+@click.option(
+    "--deliverers",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Deliver with N processes, each its share of the journals. Default: the setting.",
 )
 @as_json
 def command(
@@ -46,6 +52,7 @@ def command(
     rebuild: bool,
     retry_quarantined: bool,
     beside: int | None,
+    deliverers: int | None,
     as_json: bool,
 ) -> None:
     """Bring journal records to MLflow, each exactly once. Without --once, until stopped."""
@@ -62,6 +69,8 @@ def command(
             rebuild=rebuild,
             retry_quarantined=retry_quarantined,
             beside=beside,
+            # One that another started is one of its number.
+            deliverers=deliverers or (settings.deliverers if beside is None else 1),
         )
     if as_json:
         print_json(done)

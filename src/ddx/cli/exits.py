@@ -79,6 +79,7 @@ EXIT_CODE: dict[str, int] = {
     "bad_program": 53,
     "bad_backup": 54,
     "move_refused": 55,
+    "archive_damaged": 56,
     "cluster_unavailable": 58,
     "node_refused": 59,
     "internal": 70,

@@ -50,6 +50,7 @@ def command(
                 "predictions": report.predictions,
                 "running": report.running,
                 "erased": report.erased,
+                "archived": report.archived,
                 "differences": [
                     {"fault": d.fault, "where": d.where, "what": d.what} for d in report.differences
                 ],
@@ -62,7 +63,7 @@ def command(
             click.echo(f"and {len(report.differences) - _SHOWN} more; --json has them all")
         click.echo(
             f"{report.events} events, {report.predictions} finished predictions,"
-            f" {report.running} running, {report.erased} erased:"
+            f" {report.running} running, {report.erased} erased, {report.archived} archived:"
             f" {len(report.differences) or 'no'} differences"
         )
     return exits.EXIT_OK if report.ok else exits.EXIT_NOT_OK

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ddx.core.chain import Checkpoint, Kind, Walk
 from ddx.core.compare import Difference, Fault, differences
 from ddx.core.feedback import Feedback
 from ddx.core.record import Prediction, PredictionId
-from ddx.core.run_draft import draft
-from ddx.errors import Erased, JournalDamaged, PredictionNotFound
+from ddx.core.run_draft import RunDraft, draft
+from ddx.errors import ArchiveDamaged, DdxError, Erased, JournalDamaged, PredictionNotFound
 from ddx.ports import JournalReader, Runs
 
 WINDOW = 500
@@ -28,6 +29,8 @@ class Report:
     running: int = 0
     """Accepted and not finished: their server is still at work, or will close them."""
     erased: int = 0
+    archived: int = 0
+    """Finished ones whose run is in the archive, and is compared there."""
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -36,12 +39,28 @@ class Report:
         return not self.differences
 
 
+class Archived(Protocol):
+    """Runs that were taken out of MLflow's tables."""
+
+    def find(self, ids: Collection[PredictionId]) -> Collection[PredictionId]:
+        """Return those that are archived."""
+
+    def read(self, ids: Collection[PredictionId]) -> Iterator[RunDraft]:
+        """Return archived runs with their files. Raises ArchiveDamaged, TrackerUnavailable."""
+
+
 class Verifier:
     """Verifies journals, and MLflow against them where a door is given."""
 
-    def __init__(self, journals: Sequence[JournalReader], runs: Runs | None) -> None:
+    def __init__(
+        self,
+        journals: Sequence[JournalReader],
+        runs: Runs | None,
+        archived: Archived | None = None,
+    ) -> None:
         self._journals = journals
         self._runs = runs
+        self._archived = archived
 
     def verify(self, checkpoints: Sequence[Checkpoint] = ()) -> Report:
         """Walk every chain, read every record, compare every run.
@@ -118,7 +137,7 @@ class Verifier:
             said = {e.prediction_id for e in events if e.kind is Kind.FEEDBACK}
             _read_feedback(journal, said, report)
             if self._runs is not None:
-                report.differences += _against_runs(journal, self._runs, records)
+                report.differences += self._against_runs(journal, self._runs, records, report)
         report.running += len(accepted - finished)
         return accepted | finished
 
@@ -137,6 +156,52 @@ class Verifier:
                 report.erased += 1
             yield from found
 
+    def _against_runs(
+        self,
+        journal: JournalReader,
+        runs: Runs,
+        records: Sequence[Prediction],
+        report: Report,
+    ) -> Iterator[Difference]:
+        """Yield what differs between records and their runs."""
+        by_id = runs.look_for([record.id for record in records])
+        held = {id: found for id, found in by_id.items() if found}
+        elsewhere = [record.id for record in records if record.id not in held]
+        shelf = set(self._archived.find(elsewhere)) if self._archived and elsewhere else set()
+        report.archived += len(shelf)
+        for record in records:
+            count = len(held.get(record.id, ()))
+            if count == 0 and record.id not in shelf:
+                yield Difference(fault=Fault.MISSING, where=record.id)
+            elif count > 1:
+                yield Difference(fault=Fault.DOUBLED, where=record.id, what=f"{count} active runs")
+        found = {run.draft.prediction_id: run.draft for run in runs.read(list(held))}
+        found |= yield from self._from_shelf(sorted(shelf))
+        for record in records:
+            if record.id in found:
+                said: Sequence[Feedback] = ()
+                with suppress(Erased, JournalDamaged):  # named where its event is read
+                    said = journal.feedback_of(record.id)
+                yield from differences(draft(record, said), found[record.id])
+
+    def _from_shelf(
+        self, ids: Sequence[PredictionId]
+    ) -> Generator[Difference, None, Mapping[PredictionId, RunDraft]]:
+        """Return archived runs; yield why one cannot be had: halved, until it stands alone."""
+        if self._archived is None or not ids:
+            return {}
+        try:
+            return {one.prediction_id: one for one in self._archived.read(ids)}
+        except DdxError as error:
+            if len(ids) == 1:
+                fault = Fault.PAYLOAD if isinstance(error, ArchiveDamaged) else Fault.MISSING
+                yield Difference(fault=fault, where=ids[0], what=str(error))
+                return {}
+        middle = len(ids) // 2
+        first = yield from self._from_shelf(ids[:middle])
+        second = yield from self._from_shelf(ids[middle:])
+        return {**first, **second}
+
 
 def _read_feedback(journal: JournalReader, ids: Collection[PredictionId], report: Report) -> None:
     """Note what cannot be read of what was said."""
@@ -147,25 +212,3 @@ def _read_feedback(journal: JournalReader, ids: Collection[PredictionId], report
             continue  # counted with its prediction
         except JournalDamaged as error:
             report.differences.append(Difference(fault=Fault.PAYLOAD, where=id, what=str(error)))
-
-
-def _against_runs(
-    journal: JournalReader, runs: Runs, records: Sequence[Prediction]
-) -> Iterator[Difference]:
-    """Yield what differs between records and their runs."""
-    by_id = runs.look_for([record.id for record in records])
-    held = {id: found for id, found in by_id.items() if found}
-    for record in records:
-        count = len(held.get(record.id, ()))
-        if count == 0:
-            yield Difference(fault=Fault.MISSING, where=record.id)
-        elif count > 1:
-            yield Difference(fault=Fault.DOUBLED, where=record.id, what=f"{count} active runs")
-    found = {run.draft.prediction_id: run.draft for run in runs.read(list(held))}
-    for record in records:
-        if record.id in found:
-            said: Sequence[Feedback] = ()
-            with suppress(Erased, JournalDamaged):  # named where its event is read
-                said = journal.feedback_of(record.id)
-            wanted = draft(record, said)
-            yield from differences(wanted, found[record.id])

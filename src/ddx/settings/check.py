@@ -24,6 +24,7 @@ def check(settings: Settings) -> None:
         hint = nearest(settings.default_model, settings.models)
         raise SettingsError(f"default_model {settings.default_model!r} is not a model{hint}")
     choices = {
+        "experiment_period": ("", "month"),
         "delivery": ("auto", "client", "bulk"),
         "journal": ("sqlite", "memory"),
         "privacy": ("off", "mask"),
@@ -32,7 +33,9 @@ def check(settings: Settings) -> None:
     }
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
-            raise SettingsError(f"{name} must be one of {', '.join(allowed)}")
+            raise SettingsError(
+                f"{name} must be one of {', '.join(one or 'empty' for one in allowed)}"
+            )
     if settings.journal == "memory" and not settings.bench_models:
         raise SettingsError('journal = "memory" loses records; it needs bench_models = true')
     _check_ports(settings)

@@ -94,6 +94,9 @@ class Settings:
         "", "folder of its experiments where their names are paths; empty: /Shared on Databricks"
     )
     delivery: str = _setting("auto", "door into MLflow: auto, client or bulk")
+    deliverers: int = _setting(
+        1, "processes that deliver; they share the journals out", least=1, most=64
+    )
     legal_hold: str = _setting(
         "", "file of ids and trackers, one a line, that nothing erases; empty: there is none"
     )
@@ -109,6 +112,12 @@ class Settings:
     master_key_env: str = _setting("", "name of the variable that holds the master key")
     master_key_command: tuple[str, ...] = _setting(
         (), "command, in words, that asks a key management service: it gets `wrap` or `unwrap`"
+    )
+    experiment_period: str = _setting(
+        "", "month: an experiment of MLflow for each month; empty: one for all"
+    )
+    archive_uri: str = _setting(
+        "ddx_data/archive", "where archived runs are kept: a folder, or s3://bucket/archive"
     )
     data_dir: str = _setting("ddx_data", "folder of journals, keys and delivery state")
     checkpoints_dir: str = _setting(

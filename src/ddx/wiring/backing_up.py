@@ -1,20 +1,21 @@
 """A backup of an installation while everything runs, from settings: whole, or what came since.
 
 The journal is the system of record, so a backup is its journals, and of MLflow what does not follow
-from them: its database, and the files of other experiments. The runs' files are made again from the
-journal. The journals' keys are in a file of their own: without it no record can be read.
+from them: its database without the predictions' runs, unless people put something to one, and the
+files of other experiments. The runs are made again from the journal. The journals' keys are in a
+file of their own: without it no record can be read.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddx import __version__
-from ddx.adapters import archive, backups_made, last_good
+from ddx.adapters import archive, backups_made, last_good, run_index
 from ddx.adapters.database_copy import copy_database
 from ddx.adapters.mlflow_runs import moving, store_file
 from ddx.adapters.mlflow_runs.files import local_path
@@ -23,7 +24,7 @@ from ddx.adapters.system import SystemClock
 from ddx.core.archive import Entry, Manifest, Sealed, Tail
 from ddx.errors import OutputRefused
 from ddx.settings import Settings
-from ddx.wiring import backup_chains
+from ddx.wiring import archiving, backup_chains
 from ddx.wiring.vaults import vault
 
 KEYS = ".keys"
@@ -39,10 +40,19 @@ _REMADE = frozenset({"cache", "logs", "ledger", "journals", "access", "run", CLA
 """What of the data is made again, or copied in a way of its own."""
 _PASSING = (".lock", ".pid", "-wal", "-shm", ".part")
 _STATE = frozenset(
-    {"delivery.db", "traces.json", "last_good.json", "migrate-rows.json", "migrate-files.json"}
-    | {backups_made.FOLDER}
+    {
+        "delivery.db",
+        run_index.NAME,
+        archiving.FOLDER,
+        "traces.json",
+        "last_good.json",
+        "migrate-rows.json",
+        "migrate-files.json",
+        backups_made.FOLDER,
+    }
 )
-"""How far things are: not of a restored installation, which looks anew."""
+"""How far things are: not of a restored installation, which looks anew. The archive and its index
+are copied in a way of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +94,7 @@ def back_up(
     ):
         scratch = Path(name)
         # MLflow before the journals: a run is then never there without its record.
-        artifacts = _put_mlflow(settings, whole, scratch, runs=before is None)
+        artifacts = _put_mlflow(settings, whole, scratch)
         # Checkpoints, too: one that was signed later would name an event that the copy lacks.
         for file in _rest(settings):
             whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
@@ -93,6 +103,8 @@ def back_up(
                 whole.add(f"{DATA}/{file.relative_to(settings.data)}", file)
         journals = _put_journals(settings, whole, scratch, before)
         _put_claims(settings, whole, scratch)
+        if artifacts is not None:
+            _put_archive(settings, whole, scratch)
         for file in _settings_files(settings):
             whole.add(f"{SETTINGS}/{file.relative_to(settings.home)}", file)
         # The keys after the journals: each is there before its first record. All of them, in an
@@ -164,11 +176,9 @@ def _earlier(before: Sealed | None) -> Mapping[str, Entry]:
     return {name: entry for name, entry in known.items() if not name.startswith(rows)}
 
 
-def _put_mlflow(
-    settings: Settings, whole: archive.Archive, scratch: Path, *, runs: bool
-) -> str | None:
-    """Put in MLflow's database, and the files of others; without `runs` none of the predictions'
-    runs that follow from the journal.
+def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> str | None:
+    """Put in MLflow's database, and the files of others, without what follows from the journals;
+    return where files are.
     """
     if settings.tracking_uri:
         return None
@@ -177,12 +187,12 @@ def _put_mlflow(
         # As an SQLite file, too: a backup restores on any machine, and a drill proves all of it.
         moving.move(settings.db_uri, f"{_SQLITE}{copy}", scratch / "moved.json", lambda _: None)
     elif store.is_file():
-        copy_database(store, copy, clean=runs)
+        copy_database(store, copy)
     else:
         return None
-    store_file.strip(copy, runs=not runs)
+    store_file.strip(copy)
     whole.add(MLFLOW, copy)
-    ours = store_file.our_experiment(copy)
+    ours = store_file.our_experiments(copy)
     copy.unlink()
     folder = local_path(settings.artifacts_path)
     if folder is not None and folder.is_dir():
@@ -226,6 +236,20 @@ def _put_claims(settings: Settings, whole: archive.Archive, scratch: Path) -> No
         whole.add(f"{DATA}/{CLAIMS}", scratch / CLAIMS)
 
 
+def _put_archive(settings: Settings, whole: archive.Archive, scratch: Path) -> None:
+    """After MLflow: a run is then there, or in the archive. What people gave to an archived run is
+    nowhere else. The index first: the files that it names are there before it.
+    """
+    index, folder = settings.data / run_index.NAME, local_path(archiving.place(settings))
+    if not index.is_file() or folder is None:
+        return
+    copy_database(index, scratch / run_index.NAME)
+    whole.add(f"{DATA}/{run_index.NAME}", scratch / run_index.NAME)
+    for file in _files(folder):
+        if not file.name.endswith(_PASSING):
+            whole.add(f"{DATA}/{archiving.FOLDER}/{file.relative_to(folder)}", file)
+
+
 def _rest(settings: Settings) -> Iterator[Path]:
     for file in _files(settings.data):
         room = file.relative_to(settings.data).parts[0]
@@ -243,10 +267,10 @@ def _settings_files(settings: Settings) -> Iterator[Path]:
             yield file
 
 
-def _files(folder: Path, without: str | None = None) -> Iterator[Path]:
+def _files(folder: Path, without: Collection[str] = ()) -> Iterator[Path]:
     """Yield the files below a folder, in order; what is a link is none."""
     for one in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if one.is_symlink() or one.name == without:
+        if one.is_symlink() or one.name in without:
             continue
         if one.is_dir():
             yield from _files(one)

@@ -39,7 +39,7 @@ def previous(settings: Settings, said: str, identity: Path | None) -> Sealed:
     if size is None:
         raise OutputRefused(f"{said} is not there: --since names a backup made before")
     for made in remembered:
-        if made.bytes == size and archive.place(made.place).name == where.name:
+        if made.bytes == size and made.place.rpartition("/")[2] == where.name:
             return decode(made.manifest.encode())
     return archive.read_manifest(where, identity)
 

@@ -18,8 +18,8 @@ from ddx.adapters.system import SystemClock, luck, yield_to_others
 from ddx.core import ids
 from ddx.core.chain import Checkpoint
 from ddx.core.record import PredictionId
-from ddx.errors import DdxError
-from ddx.ports import JournalReader, Vault
+from ddx.errors import DdxError, DeliveryInUse
+from ddx.ports import JournalReader, Runs, Vault
 from ddx.services.admission import Backlog
 from ddx.services.deliver import Deliverer, undelivered, waiting
 from ddx.services.recover import Adoption
@@ -27,6 +27,8 @@ from ddx.services.tracking_server import ServerWatch
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
 from ddx.wiring import auditing, mlflow_place, tracking_server, vaults
+from ddx.wiring.archiving import said_when_archived
+from ddx.wiring.deliverers import Held, chores, others
 from ddx.wiring.doors import Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
@@ -54,12 +56,16 @@ def deliver(
     rebuild: bool = False,
     retry_quarantined: bool = False,
     beside: int | None = None,
+    deliverers: int = 1,
 ) -> dict[str, int]:
     """Deliver until told to stop, or once; return what was done, for people.
 
-    `beside` is the process that started this one, and with which it ends; until the lease is
-    free it waits. Otherwise raises DeliveryInUse where another process delivers. With `once`
-    raises TrackerUnavailable. MasterKeyUnavailable and WrongMasterKey come before anything is done.
+    Several processes may deliver until told to stop: each takes its share of the journals.
+    `deliverers` is how many this one is to start and keep, itself among them. `beside` is the
+    process that started this one, and with which it ends. What has to be alone, `once`, `rebuild`
+    and `retry_quarantined`, raises DeliveryInUse where another process delivers; so does the rest
+    where one is alone, unless `beside` says to wait. With `once` raises TrackerUnavailable.
+    MasterKeyUnavailable and WrongMasterKey come before anything is done.
     """
     stop = threading.Event()
     logs.set_up(settings.log_level)
@@ -70,52 +76,82 @@ def deliver(
     vaults.check(settings)
     if beside is not None:
         processes.end_with(beside)
-        if not _lease_is_free(settings, stop):
-            return {"left": would_deliver(settings)}
     if rebuild:
         _make_store(settings)
     with (
         closing(Journals(settings)) as journals,
-        closing(SqliteDeliveryState(settings.data)) as state,
         closing(door(settings, stop, tries=DOOR_TRIES_ONCE if once else None)) as runs,
     ):
-        tell = _server_watch(settings)
-        deliverer = Deliverer(
-            journals=journals,
-            runs=runs,
-            state=state,
-            clock=SystemClock(),
-            luck=luck,
-            back=tell,
-        )
-        if rebuild:
-            deliverer.rebuild()
-        if retry_quarantined:
-            deliverer.retry_quarantined()
-        if once:
-            adoption(settings).look()
-            progress = deliverer.once()
-            book_once(settings)
-            if settings.ledger_uri:
-                Copier(settings).once()
-            traced = {"traced": trace_once(settings)} if wanted(settings) else {}
-            left = sum(1 for _ in waiting(journals(), state))
-            return {
-                "delivered": progress.acknowledged,
-                "quarantined": progress.quarantined,
-                "left": left,
-                **traced,
-            }
+        if once or rebuild or retry_quarantined:
+            done = _alone(
+                settings, journals, runs, once=once, rebuild=rebuild, again=retry_quarantined
+            )
+            if once:
+                return done
         # A request that waits for its answer comes before a record that is safe already.
         yield_to_others()
-        tell()
+        with others(settings, deliverers - 1):
+            return _with_others(settings, journals, runs, stop, waits=beside is not None)
+
+
+def _alone(
+    settings: Settings,
+    journals: Journals,
+    runs: Runs,
+    *,
+    once: bool,
+    rebuild: bool,
+    again: bool,
+) -> dict[str, int]:
+    """Do what no other deliverer may see halfway."""
+    with closing(SqliteDeliveryState(settings.data)) as state:
+        deliverer = _deliverer(settings, journals, runs, state)
+        if rebuild:
+            deliverer.rebuild()
+        if again:
+            deliverer.retry_quarantined()
+        if not once:
+            return {}
+        adoption(settings).look()
+        progress = deliverer.once()
+        book_once(settings)
+        if settings.ledger_uri:
+            Copier(settings).once()
+        traced = {"traced": trace_once(settings)} if wanted(settings) else {}
+        return {
+            "delivered": progress.acknowledged,
+            "quarantined": progress.quarantined,
+            "left": sum(1 for _ in waiting(journals(), state)),
+            **traced,
+        }
+
+
+def _with_others(
+    settings: Settings, journals: Journals, runs: Runs, stop: threading.Event, *, waits: bool
+) -> dict[str, int]:
+    """Deliver this process's share until told to stop."""
+
+    @contextmanager
+    def doing() -> Iterator[None]:
         with (
-            _tending(settings, journals),
+            closing(Journals(settings)) as all_of_them,
+            _tending(settings, all_of_them),
             tracing(settings),
             bookkeeping(settings),
             copying(settings),
         ):
-            deliverer.run(stop)
+            yield
+
+    tell = _server_watch(settings)
+    tell()
+    state = _shared_state(settings, stop, waits=waits)
+    if state is None:
+        return {"left": would_deliver(settings)}
+    with closing(state), chores(settings, stop, doing):
+        share = state.share
+        if share is not None:
+            mine = Held(journals, share, state)
+            _deliverer(settings, mine, runs, state, back=tell).run(stop)
         return {"left": sum(1 for _ in waiting(journals(), state))}
 
 
@@ -124,6 +160,38 @@ def _server_watch(settings: Settings) -> Callable[[], None]:
     if not settings.tracking_uri:
         return lambda: None
     return ServerWatch(partial(tracking_server.checks, settings, make=True)).tell
+
+
+def _shared_state(
+    settings: Settings, stop: threading.Event, *, waits: bool
+) -> SqliteDeliveryState | None:
+    """Open it; None where told to stop while another process delivers alone."""
+    while not stop.is_set():
+        try:
+            return SqliteDeliveryState(settings.data, shared=True)
+        except DeliveryInUse:
+            if not waits:
+                raise
+            stop.wait(STANDBY_LOOK_S)
+    return None
+
+
+def _deliverer(
+    settings: Settings,
+    journals: Callable[[], Sequence[JournalReader]],
+    runs: Runs,
+    state: SqliteDeliveryState,
+    back: Callable[[], None] = lambda: None,
+) -> Deliverer:
+    return Deliverer(
+        journals=journals,
+        runs=runs,
+        state=state,
+        clock=SystemClock(),
+        luck=luck,
+        archived=said_when_archived(settings),
+        back=back,
+    )
 
 
 def _make_store(settings: Settings) -> None:
@@ -140,15 +208,6 @@ def _make_store(settings: Settings) -> None:
         folder = Path(settings.db_uri.removeprefix("sqlite:///")).parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     upgrading.make(settings.db_uri)
-
-
-def _lease_is_free(settings: Settings, stop: threading.Event) -> bool:
-    """Wait until nobody delivers; return False where told to stop before."""
-    state = DeliveryStatusReader(settings.data)
-    while state.holder() is not None:
-        if stop.wait(STANDBY_LOOK_S):
-            return False
-    return True
 
 
 def backlog(settings: Settings) -> Backlog:

@@ -40,6 +40,11 @@ class Journals:
                         self._open[instance] = SqliteJournalReader(data, instance, self._vault)
             return list(self._open.values())
 
+    def readers(self) -> Sequence[SqliteJournalReader]:
+        """Return them with all that a file can do."""
+        self()
+        return list(self._open.values())
+
     def close(self) -> None:
         """Let go of the files."""
         for reader in self._open.values():
@@ -56,13 +61,15 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
 
     mlflow_login.come_in(settings)
     user, pages, why = _user(), settings.public_url or settings.server_url, ""
+    monthly = settings.experiment_period == "month"
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
         ours = settings.artifacts_path if not settings.tracking_uri else None
         check_installed(settings.tracking_uri)
-        return ClientRuns(settings.mlflow_uri, ours, user, pages, settings.experiments_in)
+        folder = settings.experiments_in
+        return ClientRuns(settings.mlflow_uri, ours, user, pages, folder, monthly=monthly)
     check_installed(settings.db_uri, settings.artifacts_path)
-    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages)
+    bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages, monthly=monthly)
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
@@ -83,7 +90,7 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
             return bulk
     log.warning("client door", extra={"event": "client_door", "why": why})
     bulk.close()
-    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages)
+    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly)
 
 
 def _user() -> str:

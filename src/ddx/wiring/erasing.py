@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
+from ddx.adapters.run_index import RunIndex
 from ddx.adapters.sqlite_journal import destroy_key
 from ddx.adapters.system import SystemClock
+from ddx.core.record import PredictionId
 from ddx.errors import SettingsError
 from ddx.services.erase import Certificate, Target, aged, erase, targets
 from ddx.settings import Settings
@@ -32,6 +34,32 @@ def old(settings: Settings, days: int) -> tuple[list[Target], int]:
         return aged(journals(), before, holds(settings))
 
 
+class _WithArchive:
+    """Erases what MLflow holds, and the files of a run that is archived.
+
+    The archive's line is sealed under the record's key, which is destroyed before.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from ddx.adapters.mlflow_runs.erasing import MlflowEraser
+
+        tracking_uri, _, folder = place(settings)
+        self._index = RunIndex(settings.data)
+        self._runs = MlflowEraser(tracking_uri, folder)
+        self.remains = self._runs.remains
+
+    def erase(self, id: PredictionId, at: datetime) -> Mapping[str, int]:
+        """Erase it; see ports.RunEraser."""
+        done = dict(self._runs.erase(id, at))
+        found = self._index.find([id]).get(id)
+        if found is not None:
+            if found.artifact_uri:
+                done["files"] += self._runs.remove_files(found.artifact_uri)
+            self._index.without_files(id)
+            done["archived"] = 1
+        return done
+
+
 def holds(settings: Settings) -> frozenset[str]:
     """Return the ids and trackers that nothing erases. Raises SettingsError."""
     if not settings.legal_hold:
@@ -48,10 +76,7 @@ def holds(settings: Settings) -> frozenset[str]:
 
 def erased(settings: Settings, found: Sequence[Target]) -> Certificate:
     """Erase these for ever. Raises JournalUnavailable, MissingExtra."""
-    from ddx.adapters.mlflow_runs.erasing import MlflowEraser
-
-    tracking_uri, _, folder = place(settings)
-    runs, keys = MlflowEraser(tracking_uri, folder), vault(settings)
+    runs, keys = _WithArchive(settings), vault(settings)
     with closing(own_journal(settings)) as own:
         return erase(
             found,

@@ -55,7 +55,7 @@ def supervisor(
     The server first, so that it drains; then the deliverer, which finishes what waits; then
     MLflow, which it delivers to.
     """
-    specs = [_server(settings), _deliverer(settings)]
+    specs = [_server(settings), *_deliverers(settings)]
     if starts_mlflow(settings):
         _check_mlflow()
         check_installed(settings.db_uri, settings.artifacts_path)
@@ -146,13 +146,13 @@ def _pid_in(content: bytes) -> int | None:
 
 @contextmanager
 def deliverer_beside(settings: Settings, *, wanted: bool) -> Iterator[None]:
-    """Keep a deliverer running, which waits while another process delivers."""
+    """Keep the deliverers running, which share the journals out with any others."""
     if not wanted or settings.journal == "memory":
         yield
         return
     folders.make_private([settings.data, settings.data / "logs"], [])
     stopping = threading.Event()
-    supervisor = Supervisor([_deliverer(settings)], clock=SystemClock(), say=log.info)
+    supervisor = Supervisor(_deliverers(settings), clock=SystemClock(), say=log.info)
 
     def keep() -> None:
         while not stopping.is_set():
@@ -199,19 +199,24 @@ def not_ready(settings: Settings) -> str | None:
     return http_probe.missing(settings.host, settings.port, "/readyz", tls=tls)
 
 
-def _deliverer(settings: Settings) -> Spec:
+def _deliverers(settings: Settings) -> list[Spec]:
+    names = ["deliverer", *(f"deliverer-{n}" for n in range(2, settings.deliverers + 1))]
+    return [_deliverer(settings, name) for name in names]
+
+
+def _deliverer(settings: Settings, name: str) -> Spec:
     return Spec(
-        name="deliverer",
+        name=name,
         start=partial(
             _start,
             settings,
-            "deliverer",
+            name,
             ddx("deliver", "--beside", str(os.getpid())),
             environment(settings),
             ends_by_itself=True,
         ),
         waits_for=partial(_no_deliverer, settings),
-        last_words=partial(folders.last_lines, _log(settings, "deliverer")),
+        last_words=partial(folders.last_lines, _log(settings, name)),
         stop_within_s=15,
     )
 

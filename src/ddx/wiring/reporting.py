@@ -11,6 +11,7 @@ from typing import Any
 
 from ddx.adapters.delivery_state import DeliveryStatusReader
 from ddx.adapters.parquet_ledger import LedgerReader, ParquetLedger, files
+from ddx.adapters.run_index import RunIndex
 from ddx.core.report import Question
 from ddx.errors import DdxError, DeliveryInUse, MissingExtra
 from ddx.services.ledger import Bookkeeper
@@ -99,7 +100,9 @@ def verified(settings: Settings) -> dict[str, Any]:
 
     bring_up(settings)
     (ours,) = books(settings).figures(Question())
-    theirs = sums(*place(settings))
+    index = RunIndex(settings.data)
+    away = {id: one.figures for id, one in index.find(index.all_ids()).items()}
+    theirs = sums(*place(settings), away)
     pairs: dict[str, tuple[float, float]] = {
         "runs": (ours.predictions, theirs["runs"]),
         "success": (ours.answered + ours.declined, theirs["success"]),

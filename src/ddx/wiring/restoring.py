@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ddx import settings as setting_files
-from ddx.adapters import archive, folders
+from ddx.adapters import archive, folders, run_index
 from ddx.adapters.mlflow_runs import store_file
 from ddx.adapters.mlflow_runs.files import local_path
 from ddx.adapters.sqlite_journal import (
@@ -21,9 +21,9 @@ from ddx.adapters.sqlite_journal import (
 from ddx.core.archive import Manifest
 from ddx.core.chain import Kind
 from ddx.core.record import PredictionId
-from ddx.errors import BadBackup, DdxError, Erased, OutputRefused
+from ddx.errors import ArchiveDamaged, BadBackup, DdxError, Erased, OutputRefused
 from ddx.settings import Settings
-from ddx.wiring import vaults
+from ddx.wiring import archiving, vaults
 from ddx.wiring.backing_up import ARTIFACTS, DATA, KEYS, LATER, MLFLOW, SETTINGS
 from ddx.wiring.backup_chains import Chain, read_chain
 from ddx.wiring.delivering import deliver
@@ -108,7 +108,7 @@ def restore(
         archive.read(named_keys, whole, identity)
         manifest = found.newest.manifest
         _check_keys(whole / DATA / "keys", manifest, named_keys)
-        _arrange(whole, manifest, home)
+        _arrange(whole, home)
     loaded = _settings_of(home)
     if here is not None:
         loaded = vaults.with_master_of(loaded, here)
@@ -120,7 +120,10 @@ def restore(
         raise
     _keep_erased(loaded)
     in_store = (home / _STORE).is_file()
+    wrong = []
     if in_store:
+        wrong = _bring_back(loaded)
+        _make_ready(home, manifest)
         deliver(loaded, once=True, rebuild=True)
     report = verify(loaded, mlflow=in_store, checkpoints=(), public_key=None)
     return Restored(
@@ -131,7 +134,10 @@ def restore(
         erased=report.erased,
         events=report.events,
         mlflow=in_store,
-        differences=[f"{one.fault}: {one.where} {one.what}".rstrip() for one in report.differences],
+        differences=[
+            *wrong,
+            *(f"{one.fault}: {one.where} {one.what}".rstrip() for one in report.differences),
+        ],
     )
 
 
@@ -190,20 +196,12 @@ def _check_keys(folder: Path, manifest: Manifest, named: archive.Place) -> None:
             )
 
 
-def _arrange(staging: Path, manifest: Manifest, home: Path) -> None:
+def _arrange(staging: Path, home: Path) -> None:
     """Move what was unpacked to its place; each move is within one file system."""
     (home / "mlflow_data").mkdir(mode=0o700)
     (staging / DATA / "journals").mkdir(mode=0o700, parents=True, exist_ok=True)
     (staging / DATA).rename(home / _OURS)
     if (staging / MLFLOW).is_file():
-        # They are made anew from their records, which is ten times faster than to complete them.
-        store_file.drop_runs(staging / MLFLOW)
-        if manifest.artifacts_path:
-            new = str((home / _FILES).resolve())
-            ours = store_file.our_experiment(staging / MLFLOW)
-            # In an object store the files of other experiments are where they were.
-            only = ours if local_path(manifest.artifacts_path) is None else None
-            store_file.move_files(staging / MLFLOW, manifest.artifacts_path, new, only)
         (staging / MLFLOW).rename(home / _STORE)
     if (staging / ARTIFACTS).is_dir():
         (staging / ARTIFACTS).rename(home / _FILES)
@@ -216,6 +214,38 @@ def _arrange(staging: Path, manifest: Manifest, home: Path) -> None:
             to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.rename(to)
     (home / _CONFIG).write_text(f"db_uri = 'sqlite:///{_STORE}'\nartifacts_path = '{_FILES}'\n")
+
+
+def _bring_back(settings: Settings) -> list[str]:
+    """Put archived runs into MLflow's tables again, with what people gave them; say what of them
+    cannot be: their records make those runs anew, as all others.
+    """
+    index, room = settings.data / run_index.NAME, settings.data / archiving.FOLDER
+    if not index.is_file():
+        return []
+    try:
+        with archiving.archiver(replace(settings, archive_uri=str(room))) as found:
+            found.restore()
+    except ArchiveDamaged as error:
+        return [f"archive: {error}"]
+    finally:
+        index.unlink()
+        folders.delete(room)
+    return []
+
+
+def _make_ready(home: Path, manifest: Manifest) -> None:
+    """Make room in MLflow's tables for the runs, and say where their files are now."""
+    # They are made anew from their records, which is faster than to complete them. A backup of an
+    # earlier version has them, and so do those that came back from the archive.
+    store = home / _STORE
+    store_file.strip(store)
+    if manifest.artifacts_path:
+        new = str((home / _FILES).resolve())
+        ours = store_file.our_experiments(store)
+        # In an object store the files of other experiments are where they were.
+        only = ours if local_path(manifest.artifacts_path) is None else None
+        store_file.move_files(store, manifest.artifacts_path, new, only)
 
 
 def _keep_erased(settings: Settings) -> None:

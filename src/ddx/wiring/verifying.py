@@ -12,6 +12,7 @@ from ddx.core.chain import Checkpoint
 from ddx.errors import BadCheckpoint
 from ddx.services.verify import Report, Verifier
 from ddx.settings import Settings
+from ddx.wiring.archiving import ArchivedRuns, archiver
 from ddx.wiring.doors import Journals, door
 
 
@@ -31,8 +32,11 @@ def verify(
     with closing(Journals(settings)) as journals:
         if not mlflow:
             return Verifier(journals(), None).verify(kept)
-        with closing(door(settings, threading.Event())) as runs:
-            return Verifier(journals(), runs).verify(kept)
+        with (
+            closing(door(settings, threading.Event())) as runs,
+            archiver(settings) as found,
+        ):
+            return Verifier(journals(), runs, ArchivedRuns(settings, found)).verify(kept)
 
 
 def _checkpoints(

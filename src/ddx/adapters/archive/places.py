@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -13,7 +14,7 @@ from ddx.errors import OutputRefused
 
 _SYNC_EVERY = 16 << 20
 """Bytes of a file in a folder."""
-_sync_data = getattr(os, "fdatasync", os.fsync)
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """macOS has the second alone."""
 
 
@@ -100,24 +101,31 @@ class LocalPlace(Place):
 
 
 class _LocalDraft(Draft):
-    """Written out bit by bit: a journal's sync beside it would wait for all that is not yet."""
+    """Written out bit by bit, for a journal's sync beside it waits for what is not: in a thread of
+    its own, so that the next bytes come meanwhile.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._unsynced = 0
         self._path, self._draft = path, path.with_name(f".{path.name}.part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._file = os.fdopen(os.open(self._draft, flags, 0o600), "wb")
+        self._writing_out = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+        self._unsynced = 0
 
     def write(self, data: bytes) -> int:
         self._unsynced += len(data)
         if self._unsynced >= _SYNC_EVERY:
             self._file.flush()
-            _sync_data(self._file.fileno())
+            if self._last is not None:
+                self._last.result()
+            self._last = self._writing_out.submit(_sync_data, self._file.fileno())
             self._unsynced = 0
         return self._file.write(data)
 
     def keep(self) -> None:
         self._file.flush()
+        self._writing_out.shutdown()
         os.fsync(self._file.fileno())
         self._file.close()
         try:
@@ -131,6 +139,7 @@ class _LocalDraft(Draft):
         _sync(self._path.parent)
 
     def drop(self) -> None:
+        self._writing_out.shutdown()
         with suppress(OSError):
             self._file.close()
         self._draft.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 
+from ddx.adapters.delivery_state.share import last_progress_ms
 from ddx.core.delivery import UNFINISHED, Delivery, DeliveryStatus, Place, State
 from ddx.core.record import PredictionId
 from ddx.errors import JournalDamaged, JournalFull, JournalUnavailable
@@ -43,12 +44,17 @@ create table failure (only integer primary key check (only = 1), code text, at_m
 COLUMNS = "journal_id, seq, prediction_id, state, changed_ms, run_id, attempts, error_code"
 
 
-def open_or_replace(path: Path) -> apsw.Connection:
-    """Open the notes. A damaged file is put aside: nothing in it is beyond finding out again."""
+def open_or_replace(path: Path, *, alone: bool) -> apsw.Connection:
+    """Open the notes. A damaged file is put aside: nothing in it is beyond finding out again.
+
+    Where others may have it open, not `alone`, it stays: they would go on writing in it.
+    """
     try:
         with translated():
             return _open(path)
     except JournalDamaged as error:
+        if not alone:
+            raise
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
         log.warning(
             "delivery state is damaged and put aside",
@@ -72,13 +78,21 @@ def _open(path: Path) -> apsw.Connection:
         db.execute("pragma synchronous = full")
         _check(db)
         if db.execute("pragma user_version").get != FORMAT:
-            with db:
-                db.execute(SCHEMA)
-                db.execute(f"pragma user_version = {FORMAT}")
+            _make(db)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make(db: apsw.Connection) -> None:
+    db.execute("begin immediate")
+    with db:
+        # Another deliverer may have made them meanwhile.
+        if db.execute("pragma user_version").get != FORMAT:
+            db.execute(SCHEMA)
+            db.execute(f"pragma user_version = {FORMAT}")
+    db.execute("commit")
 
 
 def _check(db: apsw.Connection) -> None:
@@ -144,11 +158,15 @@ def status_of(db: apsw.Connection) -> DeliveryStatus:
 
 
 def with_life(status: DeliveryStatus, lock: Path) -> DeliveryStatus:
-    """Add when the holder of the lease last made progress: its lock file's time."""
+    """Add when delivery last made progress: the times of the leases' files.
+
+    Of one that delivers alone, that of `lock`; of several, of the journal that waits longest.
+    """
     try:
-        return replace(status, alive_ms=lock.stat().st_mtime_ns // 1_000_000)
+        alive_ms = lock.stat().st_mtime_ns // 1_000_000
     except FileNotFoundError:
         return status
+    return replace(status, alive_ms=max(alive_ms, last_progress_ms(lock.parent) or 0))
 
 
 @contextmanager

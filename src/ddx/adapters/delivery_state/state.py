@@ -17,27 +17,40 @@ from ddx.adapters.delivery_state.file import (
     with_life,
 )
 from ddx.adapters.delivery_state.lease import Lease
+from ddx.adapters.delivery_state.share import Share
 from ddx.core.delivery import Delivery, DeliveryStatus, Place, State
 from ddx.core.record import PredictionId
+from ddx.errors import DeliveryInUse
 
 _BEAT_S = 1.0
 """How often an idle deliverer says that it lives."""
+_FAILURE_EACH_S = 10.0
+_STALE_MS = 120_000
+"""Longer than a deliverer waits after a failure before it tries, and fails, again."""
+_SHARED_TRIES = 500
+"""Five seconds: another who shares opens the notes alone, for a moment, when it is the first."""
 
 
 class SqliteDeliveryState:
-    """The deliverer's notes, and the lease that makes it the only one."""
+    """The deliverer's notes, and the lease that makes it the only one, or one of those who share.
 
-    def __init__(self, data: Path) -> None:
+    Who shares writes only notes of journals whose lease it holds (Share).
+    """
+
+    def __init__(self, data: Path, *, shared: bool = False) -> None:
         """Take the lease and open the notes. Raises DeliveryInUse, JournalUnavailable."""
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = data / "delivery.db"
-        self._lease = Lease(data / "delivery.lock")
+        self._lease, alone = _lease(data / "delivery.lock", shared=shared)
         try:
-            self._db = open_or_replace(self._path)
+            self._db = open_or_replace(self._path, alone=alone)
+            if shared and alone:
+                self._lease.share()
+            self.share = Share(data) if shared else None
         except BaseException:
             self._lease.release()
             raise
-        self._beat_s = 0.0
+        self._beat_s = self._failed_s = 0.0
         self._error_code = status_of(self._db).error_code
 
     def place(self, journal_id: str) -> Place | None:
@@ -85,18 +98,22 @@ class SqliteDeliveryState:
 
     def alive(self, error_code: str | None) -> None:
         """Note progress, or the code of a failure, for other processes."""
-        if error_code != self._error_code:
-            with translated(), self._db:
-                self._db.execute(
-                    "insert or replace into failure values (1, ?, ?)",
-                    (error_code, time.time_ns() // 1_000_000),
-                )
-            self._error_code = error_code
-        now_s = time.monotonic()
-        if error_code is None and now_s - self._beat_s >= _BEAT_S:
-            # The lease's file time, not a row: a heart-beat is no reason to sync a disk.
-            self._lease.touch()
+        now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        if error_code is not None:
+            if error_code != self._error_code or now_s - self._failed_s >= _FAILURE_EACH_S:
+                self._note_failure(error_code, now_ms)
+                self._failed_s = now_s
+            return
+        if self._error_code is not None:
+            self._note_failure(None, now_ms)
+        if now_s - self._beat_s >= _BEAT_S:
             self._beat_s = now_s
+            # The lease's file time, not a row: a heart-beat is no reason to sync a disk.
+            if self.share is None:
+                self._lease.touch()
+            else:
+                self.share.touch()
+                self._forget_failure_of_the_dead(now_ms)
 
     def status(self) -> DeliveryStatus:
         """Return what other processes may know."""
@@ -112,6 +129,8 @@ class SqliteDeliveryState:
     def close(self) -> None:
         """Let go of the file and of the lease."""
         self._db.close()
+        if self.share is not None:
+            self.share.close()
         self._lease.release()
 
     def __enter__(self) -> Self:
@@ -119,6 +138,19 @@ class SqliteDeliveryState:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _note_failure(self, error_code: str | None, now_ms: int) -> None:
+        with translated(), self._db:
+            self._db.execute(
+                "insert or replace into failure values (1, ?, ?)", (error_code, now_ms)
+            )
+        self._error_code = error_code
+
+    def _forget_failure_of_the_dead(self, now_ms: int) -> None:
+        """Take back what another said that fails no more: who still does says so again."""
+        status = status_of(self._db)
+        if status.error_code is not None and now_ms - status.error_ms > _STALE_MS:
+            self._note_failure(None, now_ms)
 
     def _advance(self, journal_id: str, cursor: int) -> None:
         self._db.execute(
@@ -144,3 +176,13 @@ class SqliteDeliveryState:
                 for one in deliveries
             ],
         )
+
+
+def _lease(path: Path, *, shared: bool) -> tuple[Lease, bool]:
+    """Return the lease, and whether it is held alone: so it is even by who shares, if first."""
+    try:
+        return Lease(path), True
+    except DeliveryInUse:
+        if not shared:
+            raise
+    return Lease(path, shared=True, tries=_SHARED_TRIES), False

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import urllib.error
-import urllib.parse
 from typing import Any
 
 from ddx.adapters.mlflow_runs.experiment import full_name
 from ddx.adapters.mlflow_runs.rest import ask, basic
+from ddx.core.partition import is_ours
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import EXPERIMENT
 from ddx.errors import TrackerUnavailable
@@ -23,13 +23,16 @@ def run_page(tracking_uri: str, id: PredictionId, folder: str = "") -> str | Non
     Raises TrackerUnavailable.
     """
     api = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow"
-    name = urllib.parse.urlencode({"experiment_name": full_name(EXPERIMENT, folder)})
     try:
-        experiment = _asked(f"{api}/experiments/get-by-name?{name}")["experiment"]["experiment_id"]
+        asked = {"filter": f"name LIKE '{full_name(EXPERIMENT, folder)}%'", "max_results": 1000}
+        experiments = _asked(f"{api}/experiments/search", asked).get("experiments", [])
+        ids = [one["experiment_id"] for one in experiments if is_ours(one["name"], folder)]
+        if not ids:
+            return None
         found = _asked(
             f"{api}/runs/search",
             {
-                "experiment_ids": [experiment],
+                "experiment_ids": ids,
                 "filter": f"tags.`ddx.prediction_id` = '{id}'",
                 "max_results": 1,
             },
@@ -44,7 +47,9 @@ def run_page(tracking_uri: str, id: PredictionId, folder: str = "") -> str | Non
     runs = found.get("runs", [])
     if not runs:
         return None
-    return f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{runs[0]['info']['run_id']}"
+    run = runs[0]["info"]
+    page = f"#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    return f"{tracking_uri.rstrip('/')}/{page}"
 
 
 def _asked(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from ddx.adapters.mlflow_runs.database import TESTED_REVISIONS, Database, RowsRe
 from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, found_draft
 from ddx.adapters.mlflow_runs.insertion import insert
 from ddx.adapters.mlflow_runs.library import tables
-from ddx.adapters.mlflow_runs.place import Place, ensure
+from ddx.adapters.mlflow_runs.place import Place, Places, ensure
 from ddx.adapters.mlflow_runs.rows import Target, content_rows, note_rows, run_row
 from ddx.core import ids as core_ids
+from ddx.core.partition import month_of
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import RunDraft
 from ddx.errors import DeliveryRefused, UntestedSchema
@@ -37,10 +38,20 @@ class BulkRuns:
     batch = 500
     """A transaction of these holds SQLite's write lock for a third of a second."""
 
-    def __init__(self, db_uri: str, artifacts_path: str, user: str, pages: str = "") -> None:
+    def __init__(
+        self,
+        db_uri: str,
+        artifacts_path: str,
+        user: str,
+        pages: str = "",
+        *,
+        monthly: bool = False,
+    ) -> None:
         """`db_uri` is MLflow's, `artifacts_path` an absolute path or the URI of an object store;
         `user` is shown as the runs' user, `pages` is the address of our server, for links.
+        `monthly`: an experiment for each month.
         """
+        self._monthly = monthly
         self._database = Database(db_uri)
         self._artifacts_path = artifacts_path
         self._user, self._pages = user, pages
@@ -62,13 +73,15 @@ class BulkRuns:
         The files first, durably; then all rows in one transaction: a run that can be seen is
         whole. Repeated, the files are written again with the same bytes, and the rows are there.
         """
-        place = ensure(self._database, self._artifacts_path)
-        uris = self._artifact_uris(list(known.values()))
+        months = {month_of(one.start_ms) for one in drafts} if self._monthly else set[str]()
+        places = ensure(self._database, self._artifacts_path, months)
+        homes = self._homes(list(known.values()))
         results: dict[PredictionId, DeliveryRefused | None] = {}
         targets: list[Target] = []
         contents: dict[str, dict[str, bytes]] = {}
         for draft in drafts:
-            target = _target(place, draft, known, uris)
+            month = month_of(draft.start_ms) if self._monthly else ""
+            target = _target(places.of(month), draft, known, homes)
             try:
                 contents[target.artifact_uri] = files.encoded(draft)
             except DeliveryRefused as refusal:
@@ -86,7 +99,7 @@ class BulkRuns:
 
     def fill(self, run_id: str, draft: RunDraft) -> None:
         """Give a run, which another door may have begun, everything in its draft."""
-        if run_id not in self._artifact_uris([run_id]):
+        if run_id not in self._homes([run_id]):
             raise DeliveryRefused("the run was removed from MLflow")
         refusal = self.deliver([draft], {draft.prediction_id: run_id})[draft.prediction_id]
         if refusal is not None:
@@ -101,12 +114,12 @@ class BulkRuns:
 
     def all_ids(self) -> Iterator[PredictionId]:
         """Yield the prediction id of every active run of the experiment that has one."""
-        place = ensure(self._database, self._artifacts_path)
+        places = ensure(self._database, self._artifacts_path)
         last = ""
         while True:
             # Page by page: a cursor kept open would keep MLflow from writing a SQLite file.
             with self._database.reading() as connection:
-                query = _tagged(place).where(tables().tags.c.run_uuid > last)
+                query = _tagged(places).where(tables().tags.c.run_uuid > last)
                 query = query.order_by(tables().tags.c.run_uuid).limit(_IDS_AT_ONCE)
                 rows = connection.execute(query).fetchall()
             if not rows:
@@ -178,7 +191,11 @@ class BulkRuns:
         stages = {row.run_uuid: row.lifecycle_stage for row in connection.execute(query)}
         new = [target for target in targets if target.run_id not in stages]
         # Whoever deleted a run of ours, its record still stands in the journal.
-        old = [one for one in targets if one.known or stages.get(one.run_id) == "deleted"]
+        old = [
+            one
+            for one in targets
+            if one.run_id in stages and (one.known or stages[one.run_id] == "deleted")
+        ]
         self._remove_content(connection, old)
         insert(connection, t.runs, [run_row(target, self._user) for target in new])
         for name, rows in content_rows([*new, *old], self._user).items():
@@ -202,23 +219,28 @@ class BulkRuns:
 
     # --- reading ------------------------------------------------------------------------
 
-    def _artifact_uris(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return where the files of these active runs are; what was removed is left out."""
-        uris: dict[str, str] = {}
+    def _homes(self, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Return the experiment of these active runs, and where their files are; what was removed
+        is left out.
+        """
+        homes: dict[str, tuple[int, str]] = {}
         if run_ids:
             t = tables().runs
             with self._database.reading() as connection:
                 query = t.select().where(t.c.run_uuid.in_(run_ids), t.c.lifecycle_stage == "active")
-                uris = {row.run_uuid: row.artifact_uri for row in connection.execute(query)}
-        return uris
+                homes = {
+                    row.run_uuid: (row.experiment_id, row.artifact_uri)
+                    for row in connection.execute(query)
+                }
+        return homes
 
     def _find(self, ids: Iterable[PredictionId]) -> dict[PredictionId, list[Row[Any]]]:
-        place = ensure(self._database, self._artifacts_path)
+        places = ensure(self._database, self._artifacts_path)
         found: dict[PredictionId, list[Row[Any]]] = {id: [] for id in ids}
         waiting = iter(list(found))
         while some := list(islice(waiting, _IDS_AT_ONCE)):
             with self._database.reading() as connection:
-                query = _tagged(place).where(tables().tags.c.value.in_(some))
+                query = _tagged(places).where(tables().tags.c.value.in_(some))
                 for row in connection.execute(query):
                     # MySQL compares without regard to case.
                     found.get(PredictionId(row.value), []).append(row)
@@ -246,19 +268,24 @@ def _target(
     place: Place,
     draft: RunDraft,
     known: Mapping[PredictionId, str],
-    uris: Mapping[str, str],
+    homes: Mapping[str, tuple[int, str]],
 ) -> Target:
     run_id = known.get(draft.prediction_id, core_ids.run_id(draft.prediction_id))
+    # A run that is there stays where it is: its experiment may have been the only one then.
+    experiment_id, artifact_uri = homes.get(run_id) or (
+        place.experiment_id,
+        place.artifact_uri(run_id),
+    )
     return Target(
         run_id=run_id,
         known=draft.prediction_id in known,
-        experiment_id=place.experiment_id,
-        artifact_uri=uris.get(run_id) or place.artifact_uri(run_id),
+        experiment_id=experiment_id,
+        artifact_uri=artifact_uri,
         draft=draft,
     )
 
 
-def _tagged(place: Place) -> Any:
+def _tagged(places: Places) -> Any:
     """Return a query of the active runs with a prediction id: their columns, and it as `value`."""
     t = tables()
     return (
@@ -268,7 +295,7 @@ def _tagged(place: Place) -> Any:
         .where(
             t.tags.c.key == ID_TAG,
             t.runs.c.lifecycle_stage == "active",
-            t.runs.c.experiment_id == place.experiment_id,
+            t.runs.c.experiment_id.in_(places.ids),
         )
     )
 

@@ -9,9 +9,10 @@ from operator import itemgetter
 from typing import Any
 
 from ddx.adapters.mlflow_runs import files
-from ddx.adapters.mlflow_runs.experiment import Experiment, ensure, full_name
+from ddx.adapters.mlflow_runs.experiment import Experiment, ensure, ensure_month, full_name, ours
 from ddx.adapters.mlflow_runs.form import ID_TAG, TWIN_TAG, all_tags, found_draft, metric_ms, note
 from ddx.adapters.mlflow_runs.library import connect, mlflow, translated
+from ddx.core.partition import month_of
 from ddx.core.record import PredictionId
 from ddx.core.run_draft import EXPERIMENT, RunDraft
 from ddx.errors import AnswerLost, DeliveryRefused, TrackerUnavailable
@@ -37,22 +38,28 @@ class ClientRuns:
         user: str,
         pages: str = "",
         folder: str = "",
+        *,
+        monthly: bool = False,
     ) -> None:
         """`artifacts_path` is where a new experiment keeps its files, in the layout of MLflow's
         server; None leaves that to the server. `user` is shown as the runs' user, `pages` is the
         address of our server, for links; `folder` is where experiments are, where their names are
-        paths.
+        paths. `monthly`: an experiment for each month.
         Loads MLflow's client, in seconds. Raises MissingExtra.
         """
         mlflow()
         self._tracking_uri = tracking_uri
         self._user, self._pages = user, pages
-        self._name = full_name(EXPERIMENT, folder)
+        self._folder, self._name = folder, full_name(EXPERIMENT, folder)
         self._knows_patterns = True
         """Whether MLflow's search takes LIKE: asked of it by the first search."""
         self._made: Any = None
         self._artifacts_path = artifacts_path
         self._experiment_id = ""
+        self._monthly = monthly
+        self._known: frozenset[str] | None = None
+        self._months: dict[str, str] = {}
+        """Month -> experiment."""
         self._opened: tuple[str, str] = ("", "")
         """Run id and artifact URI of the run opened last, which saves asking for it."""
 
@@ -64,7 +71,7 @@ class ClientRuns:
 
     def open(self, draft: RunDraft) -> str:
         """Create the run and return its id; see ports.Runs."""
-        experiment_id = self._experiment
+        experiment_id = self._experiment_for(draft)
         with self._asking("creating a run"):
             run = self._client.create_run(
                 experiment_id,
@@ -154,6 +161,7 @@ class ClientRuns:
                 yield
         except DeliveryRefused as refused:
             self._experiment_id = ""
+            self._months.clear()
             experiment = self._ensured()
             if experiment.restored or (before and experiment.id != before):
                 raise TrackerUnavailable(f"{doing}: the experiment was deleted") from refused
@@ -171,6 +179,23 @@ class ClientRuns:
     @property
     def _experiment(self) -> str:
         return self._experiment_id or self._ensured().id
+
+    def _experiment_for(self, draft: RunDraft) -> str:
+        if not self._monthly:
+            return self._experiment
+        month = month_of(draft.start_ms)
+        if month not in self._months:
+            found = ensure_month(self._client, self._artifacts_path, month, self._folder)
+            self._months[month] = found.id
+            self._experiment_id = ""
+        return self._months[month]
+
+    def _others(self) -> frozenset[str]:
+        """Return all experiments of ours. Asked each time where another deliverer may make one."""
+        if self._monthly or self._known is None:
+            found = ours(self._client, self._folder)
+            self._known = frozenset(str(one.experiment_id) for one in found)
+        return self._known
 
     def _artifact_uri(self, run_id: str) -> str:
         if self._opened[0] == run_id:
@@ -209,11 +234,12 @@ class ClientRuns:
                 yield from self._search(f"tags.`{ID_TAG}` = '{id}'")
 
     def _search(self, filter_string: str) -> Iterator[Any]:
-        experiment_id, token = self._experiment, None
+        ids = {self._experiment, *self._others()}
+        token = None
         while True:
             with translated("searching runs"):
                 page = self._client.search_runs(
-                    [experiment_id],
+                    sorted(ids),
                     filter_string=filter_string,
                     max_results=_PAGE,
                     page_token=token,

@@ -7,12 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ddx.adapters.mlflow_runs.experiment import full_name
+from ddx.adapters.mlflow_runs.experiment import ours
 from ddx.adapters.mlflow_runs.files import local_path, remove_all
 from ddx.adapters.mlflow_runs.form import ID_TAG
 from ddx.adapters.mlflow_runs.library import connect, repository, translated
 from ddx.core.record import PredictionId
-from ddx.core.run_draft import EXPERIMENT
 
 ERASED_TAG = "ddx.erased"
 TELLING_TAGS = ("ddx.tracker", "ddx.true_diagnosis", "ddx.true_code", "ddx.feedback_reason")
@@ -30,7 +29,7 @@ class MlflowEraser:
         """`folder` is that of the experiments. Loads MLflow, in seconds. Raises MissingExtra."""
         self._client: Any = connect(tracking_uri)
         self._tracking_uri = tracking_uri
-        self._name = full_name(EXPERIMENT, folder)
+        self._folder = folder
         self.remains: list[str] = [
             "MLflow's run keeps its name, params and metrics, and the tag ddx.erased.",
             "An object store that keeps versions keeps deleted files: remove them there.",
@@ -39,22 +38,22 @@ class MlflowEraser:
     def erase(self, id: PredictionId, at: datetime) -> dict[str, int]:
         """Remove files, telling tags and the trace of every run of a prediction."""
         with translated("erasing a run"):
-            experiment = self._client.get_experiment_by_name(self._name)
-            if experiment is None:
+            ids = [one.experiment_id for one in ours(self._client, self._folder, deleted=True)]
+            if not ids:
                 return {"runs": 0, "files": 0, "traces": 0}
             runs = self._client.search_runs(
-                [experiment.experiment_id], f"tags.`{ID_TAG}` = '{id}'", run_view_type=_ANY_STAGE
+                ids, f"tags.`{ID_TAG}` = '{id}'", run_view_type=_ANY_STAGE
             )
             files = sum(self._strip(run, at) for run in runs)
             return {
                 "runs": len(runs),
                 "files": files,
-                "traces": self._traces(experiment.experiment_id, id),
+                "traces": sum(self._traces(one, id) for one in ids),
             }
 
     def _strip(self, run: Any, at: datetime) -> int:
         run_id, tags = run.info.run_id, run.data.tags
-        removed = self._remove_files(run.info.artifact_uri)
+        removed = self.remove_files(run.info.artifact_uri)
         deleted = run.info.lifecycle_stage == "deleted"
         if deleted:  # its tags cannot be changed as it is
             self._client.restore_run(run_id)
@@ -78,7 +77,7 @@ class MlflowEraser:
         ids = [trace.info.trace_id for trace in found]
         return int(self._client.delete_traces(experiment_id, trace_ids=ids)) if ids else 0
 
-    def _remove_files(self, uri: str) -> int:
+    def remove_files(self, uri: str) -> int:
         """Delete a run's files; return how many there were."""
         folder = local_path(uri)
         if folder is not None:

@@ -105,6 +105,7 @@ def tables() -> SimpleNamespace:
         raise _missing(error) from error
     return SimpleNamespace(
         experiments=models.SqlExperiment.__table__,
+        experiment_tags=models.SqlExperimentTag.__table__,
         runs=models.SqlRun.__table__,
         params=models.SqlParam.__table__,
         metrics=models.SqlMetric.__table__,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
 from ddx.adapters.mlflow_runs.erasing import ERASED_TAG, TELLING_TAGS
 from ddx.adapters.mlflow_runs.form import ID_TAG
-from ddx.core.run_draft import EXPERIMENT
+from ddx.core.partition import is_ours
 
 _CONTENT = ("params", "metrics", "latest_metrics", "tags")
 _RUN_COLUMNS = ("run_uuid", "run_id", "source_run_id", "destination_id", "source_id")
@@ -26,56 +27,34 @@ _NOTE = "mlflow.note.content"
 _OUR_NOTE = "[Case, prompt, answer and attempts](%"
 
 
-def strip(path: Path, *, runs: bool) -> None:
-    """Take out of a copy the tags that lead to a patient: the journal has them, under its keys.
-
-    With `runs` also every run that can be made again from it. No byte of either is left behind.
-    """
-    with closing(_scratch(path)) as db:
-        db.execute("pragma secure_delete = on")
-        db.execute(f"delete from tags where key in {_list(TELLING_TAGS)}", TELLING_TAGS)  # noqa: S608
-        if runs:
-            _drop_runs(db)
-        db.commit()
-        if runs:
-            db.execute("vacuum")
-
-
-def drop_runs(path: Path) -> int:
-    """Take out of a copy every run that can be made again from the journal; return how many.
+def strip(path: Path) -> None:
+    """Take out of a copy what the journal has, under its keys: every run that can be made again
+    from it, and of the others the tags that lead to a patient. No byte of them is left behind.
 
     What people gave something to stays, with all it has: another tag, param or metric, a
     description, a model; so do the stones of erased ones, deleted ones, and those of the client
     door, whose ids are MLflow's choice.
     """
-    with closing(_scratch(path)) as db:
-        dropped = _drop_runs(db)
+    with closing(sqlite3.connect(path)) as db:
+        # Nobody reads the copy if this is cut off.
+        db.executescript(
+            "pragma journal_mode = off; pragma synchronous = off; pragma cache_size = -65536;"
+            "pragma temp_store = memory; pragma secure_delete = off"
+        )
+        _drop_runs(db)
+        db.execute(f"delete from tags where key in {_list(TELLING_TAGS)}", TELLING_TAGS)  # noqa: S608
         db.commit()
-        return dropped
+        db.execute("vacuum")
 
 
-def _scratch(path: Path) -> sqlite3.Connection:
-    """Open a copy that is thrown away where anything goes wrong."""
-    db = sqlite3.connect(path)
-    db.execute("pragma journal_mode = off")
-    db.execute("pragma synchronous = off")
-    db.execute("pragma cache_size = -65536")
-    db.execute("pragma temp_store = memory")
-    return db
-
-
-def _drop_runs(db: sqlite3.Connection) -> int:
-    experiment = db.execute(
-        "select experiment_id from experiments where name = ?", (EXPERIMENT,)
-    ).fetchone()
-    if experiment is None:
-        return 0
+def _drop_runs(db: sqlite3.Connection) -> None:
+    ours = _ours(db)
     db.execute("create temp table gone (run_uuid text primary key) without rowid")
+    in_ours = f"r.experiment_id in {_list(ours)} and r.lifecycle_stage = 'active'"
     db.execute(
-        "insert into gone select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
-        " where t.key = ? and r.experiment_id = ? and r.lifecycle_stage = 'active'"
-        " and r.run_uuid = replace(t.value, '-', '')",
-        (ID_TAG, *experiment),
+        "insert into gone select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"  # noqa: S608
+        f" where t.key = ? and r.run_uuid = replace(t.value, '-', '') and {in_ours}",
+        (ID_TAG, *ours),
     )
     for table, known in (("params", _PARAMS), ("metrics", _METRICS), ("latest_metrics", _METRICS)):
         theirs = f"select run_uuid from {table} where key not in {_list(known)}"  # noqa: S608
@@ -88,16 +67,19 @@ def _drop_runs(db: sqlite3.Connection) -> int:
     )
     for table, column in _naming_runs(db):
         db.execute(f"delete from gone where run_uuid in (select {column} from {table})")  # noqa: S608
+    db.execute(
+        "create temp table stays as select run_uuid from runs"
+        " where run_uuid not in (select run_uuid from gone)"
+    )
     for table in (*_CONTENT, "runs"):
         # A table is emptied at once, and deleting its rows one by one would take minutes.
         db.execute(
             f"create temp table kept as select * from {table}"  # noqa: S608
-            " where run_uuid not in (select run_uuid from gone)"
+            " where run_uuid in (select run_uuid from stays)"
         )
         db.execute(f"delete from {table}")  # noqa: S608
         db.execute(f"insert into {table} select * from kept")  # noqa: S608
         db.execute("drop table kept")
-    return int(db.execute("select count(*) from gone").fetchone()[0])
 
 
 def _naming_runs(db: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -113,23 +95,28 @@ def _naming_runs(db: sqlite3.Connection) -> list[tuple[str, str]]:
     ]
 
 
-def _list(values: tuple[str, ...]) -> str:
+def _ours(db: sqlite3.Connection) -> tuple[int, ...]:
+    rows = db.execute("select experiment_id, name from experiments")
+    return tuple(id for id, name in rows if is_ours(name))
+
+
+def _list(values: tuple[object, ...]) -> str:
     return f"({', '.join('?' for _ in values)})"
 
 
-def our_experiment(path: Path) -> str | None:
-    """Return the id of the experiment of predictions, None where there is none."""
+def our_experiments(path: Path) -> frozenset[str]:
+    """Return the ids of the experiments of predictions, the present one and those of the past."""
     with closing(sqlite3.connect(path)) as db:
-        query = "select experiment_id from experiments where name = ?"
-        row = db.execute(query, (EXPERIMENT,)).fetchone()
-    return str(row[0]) if row else None
+        return frozenset(str(id) for id in _ours(db))
 
 
-def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
+def move_files(path: Path, old: str, new: str, only: Collection[str] | None = None) -> None:
     """Say that the files below `old` are below `new`: experiments and runs name their place.
 
-    `only`: of this experiment.
+    `only`: of these experiments.
     """
+    numbers = ", ".join(str(int(one)) for one in sorted(only or ()))
+    among = "true" if only is None else f"experiment_id in ({numbers})"
     with closing(sqlite3.connect(path)) as db:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             # In each form in which a folder is named.
@@ -137,7 +124,7 @@ def move_files(path: Path, old: str, new: str, only: str | None = None) -> None:
                 db.execute(
                     f"update {table} set {column} = ? || substr({column}, ?)"  # noqa: S608
                     f" where substr({column}, 1, ?) = ?"
-                    " and experiment_id = ifnull(?, experiment_id)",
-                    (after, len(before) + 1, len(before), before, only and int(only)),
+                    f" and {among}",
+                    (after, len(before) + 1, len(before), before),
                 )
         db.commit()

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +25,7 @@ _RETRIES = 3
 """How often a piece is given to another process after one died under it: a piece that kills what
 it meets must end some time."""
 _PROBE_S = 5.0
+_TRIES, _PAUSE_S = 20, 0.25
 _STORE_BYTES = 80 * 2**20
 """Shared memory of our own cluster: pieces travel in messages, so it is hardly used."""
 _PORTS = (
@@ -66,7 +68,7 @@ class RayCluster:
         if self._own is not None:
             self._own.shutdown()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove(Path(self._folder))
 
     def _start(self, local: Any) -> str:
         place = tempfile.gettempdir()
@@ -143,6 +145,15 @@ def one_machine(store_bytes: int) -> dict[str, Any]:
         "no_monitor": True,
         **dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True)),
     }
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder into which a process that is ending may still write a last line."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_PAUSE_S)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +12,8 @@ from threading import Lock
 from typing import Any
 
 import apsw
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ddx.adapters.sqlite_journal.keys import KeyFile, shared_secret
 from ddx.adapters.sqlite_journal.store import (
@@ -27,8 +31,10 @@ from ddx.core.chain import ChainedEvent, Kind
 from ddx.core.claims import hashed
 from ddx.core.feedback import Feedback
 from ddx.core.record import Completion, Prediction, PredictionId
-from ddx.errors import Erased, PredictionNotFound
+from ddx.errors import Erased, JournalDamaged, PredictionNotFound
 from ddx.ports import Claim, Event, Held, Vault
+
+_NONCE_BYTES = 12
 
 
 class SqliteJournalReader:
@@ -144,6 +150,23 @@ class SqliteJournalReader:
         )
         return int(rows[0][0])
 
+    def seal_beside(self, id: PredictionId, text: str) -> bytes:
+        """Return a text that is kept elsewhere, sealed under the record's key, so that it is
+        erased with the record. Raises Erased.
+        """
+        nonce = os.urandom(_NONCE_BYTES)
+        cipher = AESGCM(self._keys.get(self.key_id(id)))
+        return nonce + cipher.encrypt(nonce, zlib.compress(text.encode()), _beside(id))
+
+    def unseal_beside(self, id: PredictionId, sealed: bytes) -> str:
+        """Return what `seal_beside` sealed. Raises Erased, JournalDamaged."""
+        cipher = AESGCM(self._keys.get(self.key_id(id)))
+        nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            return zlib.decompress(cipher.decrypt(nonce, rest, _beside(id))).decode()
+        except (InvalidTag, ValueError) as error:
+            raise JournalDamaged(f"what was sealed beside {id} was changed") from error
+
     def claim(self, tracker: bytes) -> tuple[bytes, PredictionId] | None:
         """Return (body hash, prediction) of a tracker's hash."""
         rows = self._select("select body, prediction_id from claim where tracker = ?", (tracker,))
@@ -175,6 +198,11 @@ class SqliteJournalReader:
                 return list(self._db.execute(sql, values))
         except apsw.Error as error:
             raise translated(error) from error
+
+
+def _beside(id: PredictionId) -> bytes:
+    """Bind what is sealed to its prediction; an event's header is never like it."""
+    return f"ddx-beside-1:{id}".encode()
 
 
 def find_journals(data: Path) -> Iterator[str]:

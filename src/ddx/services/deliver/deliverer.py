@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from threading import Event as Signal
 
 from ddx.core.chain import Kind
 from ddx.core.delivery import UNFINISHED, Backoff, Delivery, Place, State
 from ddx.core.record import PredictionId
-from ddx.core.run_draft import RunDraft, draft
-from ddx.errors import (
-    DdxError,
-    Erased,
-    JournalDamaged,
-    JournalUnavailable,
-    PredictionNotFound,
-    TrackerUnavailable,
-)
+from ddx.errors import DdxError, JournalDamaged, JournalUnavailable, TrackerUnavailable
 from ddx.ports import Clock, DeliveryState, Event, JournalReader, Runs
-from ddx.services.deliver.backlog import DELIVERED
 from ddx.services.deliver.courier import Courier, Moment, Progress
+from ddx.services.deliver.reading import Item, Reading, Unreadable, read
 
 log = logging.getLogger("ddx")
+Archived = Callable[[Sequence[PredictionId]], Mapping[PredictionId, int]]
 
 SETTLE_S = 60.0
 """How long a create whose answer was lost may still be carried out. MLflow waits up to 20 s for
 a locked SQLite file and 30 s for a connection of its pool."""
-BATCH_CHARS = 16 * 2**20
-"""Characters of text held in memory at a time."""
 GATHER_S = 0.4
 """Wait after all there was is delivered, so that the next batch is a larger one: each costs syncs
 that the server's own wait behind, and processor time that it needs."""
 _ALL = 1_000_000
 """Notes are few: a delivery has one while it is under way, in doubt or refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One finished prediction of a journal, with its run."""
-
-    seq: int
-    draft: RunDraft
-    again: bool = False
-    """Its run may be there and lack what was said since: it is looked for, and filled again."""
-
-    @property
-    def id(self) -> PredictionId:
-        return self.draft.prediction_id
 
 
 class Deliverer:
@@ -63,22 +40,26 @@ class Deliverer:
         clock: Clock,
         luck: Callable[[int], bytes],
         settle_s: float = SETTLE_S,
+        archived: Archived = lambda ids: {},  # noqa: ARG005
         backoff: Backoff = Backoff(limit_s=30.0),  # noqa: B008  (frozen)
         at: Moment = lambda name: None,  # noqa: ARG005
         back: Callable[[], None] = lambda: None,
     ) -> None:
         """`journals` is asked at each step: another server may start with one of its own.
 
-        `at` is called at the moments `opened`, `sent` and `acknowledged`; `back` by `run`, when
-        MLflow answers again after it did not.
+        `archived` says of each prediction whose run is archived how often something had been said
+        of it then. `at` is called at the moments `opened`, `sent` and `acknowledged`; `back` by
+        `run`, when MLflow answers again after it did not.
         """
         self._journals = journals
         self._runs = runs
         self._state = state
         self._luck = luck
         self._backoff = backoff
+        self._archived = archived
         # Each prediction has two: accepted, finished.
         self._events = runs.batch * 2
+        self._reading = Reading(self._events)
         self._at = at
         self._back = back
         self._courier = Courier(
@@ -105,6 +86,7 @@ class Deliverer:
                 stop.wait(poll_s)
             elif progress.passed < self._events:
                 stop.wait(GATHER_S)
+        self._reading.forget()
 
     def once(self) -> Progress:
         """Deliver all that can be delivered now. Raises TrackerUnavailable, JournalUnavailable.
@@ -124,11 +106,14 @@ class Deliverer:
         progress = Progress()
         try:
             journals = self._journals()
-            self._resume({journal.journal_id: journal for journal in journals}, progress)
+            by_id = {journal.journal_id: journal for journal in journals}
+            self._reading.keep_to(by_id)
+            self._resume(by_id, progress)
             damage = [self._next_of(journal, progress) for journal in journals]
             for error in filter(None, damage):
                 raise error
         except DdxError as error:
+            self._reading.forget()
             self._state.alive(error.code)
             raise
         self._state.alive(None)
@@ -165,11 +150,15 @@ class Deliverer:
             if delivery.state is State.ACKNOWLEDGED:
                 self._courier.watch(delivery)
                 continue
-            refused = progress.quarantined
-            item = self._item(journal, delivery.seq, delivery.prediction_id, progress)
-            if item is not None:
+            event = Event(
+                seq=delivery.seq, kind=Kind.FINISHED, prediction_id=delivery.prediction_id
+            )
+            item = read(journal, event)
+            if isinstance(item, Item):
                 self._courier.resume(delivery, item.draft, progress)
-            elif progress.quarantined == refused:
+            elif item is not None:
+                self._put_aside(journal, item, progress)
+            else:
                 self._courier.abandon(delivery)
 
     # --- the next of a journal ----------------------------------------------------------
@@ -184,13 +173,23 @@ class Deliverer:
 
     def _next(self, journal: JournalReader, progress: Progress) -> None:
         place = self._place(journal)
-        events = journal.events(place.cursor, self._events)
-        for part, items in self._parts(journal, events, progress):
-            self._deliver(place, items, progress)
-            self._state.acknowledge(journal.journal_id, part[-1].seq)
-            progress.passed += len(part)
-            if items and self._runs.chooses_ids:
+        cursor, passed = place.cursor, 0
+        while passed < self._events:
+            part = self._reading.part(journal, cursor)
+            if not part.events:
+                return
+            cursor, passed = part.events[-1].seq, passed + len(part.events)
+            if part.more:
+                self._reading.look_ahead(journal, cursor)
+            for one in part.unreadable:
+                self._put_aside(journal, one, progress)
+            self._deliver(place, list(part.items.values()), progress)
+            self._state.acknowledge(journal.journal_id, cursor)
+            progress.passed += len(part.events)
+            if part.items and self._runs.chooses_ids:
                 self._at("acknowledged")
+            if not part.more:
+                return
 
     def _place(self, journal: JournalReader) -> Place:
         place = self._state.place(journal.journal_id)
@@ -205,51 +204,17 @@ class Deliverer:
         self._state.set_place(place)
         return place
 
-    def _parts(
-        self, journal: JournalReader, events: Sequence[Event], progress: Progress
-    ) -> Iterator[tuple[Sequence[Event], Sequence[_Item]]]:
-        """Yield parts of `events` with what they finished, small enough to hold in memory."""
-        start, size = 0, 0
-        items: dict[PredictionId, _Item] = {}
-        for end, event in enumerate(events, start=1):
-            if event.kind not in DELIVERED:
-                continue
-            item = self._item(journal, event.seq, event.prediction_id, progress)
-            if item is None:
-                continue
-            if event.kind is Kind.FEEDBACK:
-                item = replace(item, again=True)
-            # One draft of each: the later has all that was said.
-            items.pop(item.id, None)
-            items[item.id] = item
-            size += sum(map(len, item.draft.files.values()))
-            if size >= BATCH_CHARS:
-                yield events[start:end], [*items.values()]
-                start, size, items = end, 0, {}
-        if start < len(events):
-            yield events[start:], [*items.values()]
+    def _put_aside(self, journal: JournalReader, one: Unreadable, progress: Progress) -> None:
+        note = self._courier.new(journal.journal_id, one.event.seq, one.event.prediction_id)
+        self._courier.quarantine(note, one.error_code, progress)
 
-    def _item(
-        self, journal: JournalReader, seq: int, id: PredictionId, progress: Progress
-    ) -> _Item | None:
-        """Return what an event finished; None where it is erased, or cannot be read."""
-        try:
-            found = journal.predictions([id])
-            if not found:
-                return None
-            return _Item(seq, draft(found[0], journal.feedback_of(id)))
-        except Erased:
-            return None
-        except (JournalDamaged, PredictionNotFound) as error:
-            note = self._courier.new(journal.journal_id, seq, id)
-            self._courier.quarantine(note, error.code, progress)
-            return None
-
-    def _deliver(self, place: Place, items: Sequence[_Item], progress: Progress) -> None:
+    def _deliver(self, place: Place, items: Sequence[Item], progress: Progress) -> None:
         """Bring these into MLflow, but for those that are whole there already."""
         items, notes = self._without_the_pending(items)
         doubtful = [item.id for item in items if item.again or item.seq <= place.look_below]
         found = self._runs.look_for(doubtful) if doubtful else {}
+        # Another door, a lost state or a rebuild is no reason to bring back what was archived.
+        archived = self._archived([id for id in doubtful if id not in found])
         missing = []
         for item in items:
             seen = found.get(item.id, ())
@@ -257,6 +222,8 @@ class Deliverer:
             trusted = item.seq > place.resend_below and not item.again
             if trusted and seen and seen[0].whole:
                 progress.acknowledged += 1
+            elif item.seq <= place.look_below and archived.get(item.id) == item.said:
+                continue
             else:
                 missing.append(item)
         if self._runs.chooses_ids:
@@ -275,8 +242,8 @@ class Deliverer:
                 self._courier.create(note, item.draft, progress)
 
     def _without_the_pending(
-        self, items: Sequence[_Item]
-    ) -> tuple[Sequence[_Item], Mapping[PredictionId, Delivery]]:
+        self, items: Sequence[Item]
+    ) -> tuple[Sequence[Item], Mapping[PredictionId, Delivery]]:
         """Leave out the feedback whose prediction is under way, in doubt or refused: when that
         goes on, it reads what was said too. Return also the notes of runs that are whole.
         """
@@ -289,7 +256,7 @@ class Deliverer:
     def _deliver_together(
         self,
         journal_id: str,
-        items: Sequence[_Item],
+        items: Sequence[Item],
         known: Mapping[PredictionId, str],
         progress: Progress,
     ) -> None:
