@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,9 +20,14 @@ PLACES = (PROCESS, RAY)
 class Cluster:
     """The cluster of one command. Nothing is started or joined before it is needed."""
 
-    def __init__(self, settings: Settings, address: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        address: str | None = None,
+        prepare: Callable[[Path], None] | None = None,
+    ) -> None:
         """`address` is where the settings' cluster is not meant; see `RayCluster`."""
-        self._settings = settings
+        self._settings, self._prepare = settings, prepare
         self._address = settings.ray_address if address is None else address
         self._cluster: RayCluster | None = None
 
@@ -46,5 +53,5 @@ class Cluster:
         if self._cluster is None:
             from ddx.adapters.ray_cluster import RayCluster
 
-            self._cluster = RayCluster(self._address)
+            self._cluster = RayCluster(self._address, self._prepare)
         return self._cluster
