@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from ddx.web.background import Background
     from ddx.web.state import Server
 
 log = logging.getLogger("ddx")
@@ -199,7 +200,7 @@ def open_replica(given: bytes, ask: replicas.Ask | None) -> Replica:
                 yield state
 
     app.router.lifespan_context = lifespan
-    app.add_middleware(OneId)
+    app.add_middleware(Edge, background=server.background)
     return Replica(server, app)
 
 
@@ -249,13 +250,16 @@ def looking_after_the_node(
         looking.join()
 
 
-class OneId:
-    """ASGI middleware: leaves it to Ray to put the request's id on the reply, which it does
-    whether or not there is one. It is the id of our log: Ray puts one on the request, too.
+class Edge:
+    """ASGI middleware: what differs between Ray's replica and a web server of ours.
+
+    Ray puts the request's id on each reply, whether or not there is one; it is the id of our log,
+    for Ray puts it on the request, too. And Ray cancels the request of a client that has left:
+    here, as everywhere, what was begun is brought to its end, and kept.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, background: Background) -> None:
+        self._app, self._background = app, background
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -266,7 +270,13 @@ class OneId:
                 message = {**message, "headers": kept}
             await send(message)
 
-        await self._app(scope, receive, without)
+        if scope["type"] == "http":
+            await asyncio.shield(self._background.start(self._run(scope, receive, without)))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 class KnowledgeReplica:
