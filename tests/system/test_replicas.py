@@ -70,7 +70,9 @@ class Cluster:
         return found
 
     def replicas(self) -> list[int]:
-        return [pid for pid, word in self.pids().items() if word.startswith("ray::ServeReplica:ddx:web")]
+        return [
+            pid for pid, word in self.pids().items() if word.startswith("ray::ServeReplica:ddx:web")
+        ]
 
     def outcomes(self) -> Counter[str]:
         """How often each prediction's outcome stands in the journals."""

@@ -136,6 +136,7 @@ def _application(settings: Settings, *, with_deliverer: bool) -> Any:
     size = replicas.Size(
         least=least,
         most=most,
+        on_a_node=settings.ray_node_replicas,
         # Below what a replica takes, or there would never be more of them.
         running=min(settings.ray_running, running),
         # Beyond what it takes, so that it is the replica that refuses, and says why.

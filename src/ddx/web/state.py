@@ -129,7 +129,7 @@ class Server:
         threading.Thread(target=engines.follow, args=(self._stopped,), daemon=True).start()
 
     def settle_claims(self) -> None:
-        """Say of the trackers that dead processes of this data folder held how they stand. Blocks."""
+        """Say how the trackers of this data folder's dead processes stand. Blocks."""
         claims = self._claims
         if claims is not None:
             with suppress(ClaimsUnavailable):

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ddx.adapters import processes
 from ddx.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,5 +54,5 @@ class Cluster:
         if self._cluster is None:
             from ddx.adapters.ray_cluster import RayCluster
 
-            self._cluster = RayCluster(self._address, self._prepare)
+            self._cluster = RayCluster(self._address, self._prepare, processes.kill_of)
         return self._cluster

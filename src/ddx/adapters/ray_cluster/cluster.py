@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ddx.adapters import processes
 from ddx.core.pieces import MOST_BYTES
 from ddx.errors import ClusterUnavailable, MissingExtra
 
@@ -42,13 +41,19 @@ _LONGEST_WITH_PROXY = 14
 class RayCluster:
     """One connection of this process. Belongs to one thread."""
 
-    def __init__(self, address: str, prepare: Callable[[Path], None] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        prepare: Callable[[Path], None] | None = None,
+        sweep: Callable[[str], None] = lambda folder: None,  # noqa: ARG005
+    ) -> None:
         """Join the cluster at `host:port`, or with `auto` this machine's; `` starts one here.
 
-        `prepare` is given the private folder of one that is started here, before it starts.
+        `prepare` is given the private folder of one that is started here, before it starts, and
+        `sweep` after its end: for what outlives it.
         Raises MissingExtra, ClusterUnavailable.
         """
-        self._prepare = prepare
+        self._prepare, self._sweep = prepare, sweep
         self._folder: str | None = None
         self._own: Any = None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -71,7 +76,7 @@ class RayCluster:
         if self._own is not None:
             self._own.shutdown()
         if self._folder is not None:
-            processes.kill_of(self._folder)
+            self._sweep(self._folder)
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def check(self) -> None:

@@ -57,6 +57,8 @@ class Size:
 
     least: int
     most: int
+    on_a_node: int
+    """The most of one node; 0: as many as fit."""
     running: int
     """Requests that one replica has under way when another is wanted."""
     at_once: int
@@ -161,6 +163,7 @@ def application(open_: Open, open_engine: OpenEngine, given: bytes, size: Size) 
         health_check_timeout_s=30,
         ray_actor_options=_SHARE,
         logging_config=_QUIET,
+        max_replicas_per_node=size.on_a_node or None,
         **_number(size),
     ).bind(open_, given, engine)
 
@@ -178,7 +181,9 @@ def _number(size: Size) -> dict[str, Any]:
 
 _SHARE = {"num_cpus": 0.1}
 """Of a processor that Ray sets aside for a replica: how many fit is for `workers` to say."""
-_FAULT = re.compile(r"(\w+\.)*\w*(Error|Unavailable|InUse|Damaged|Extra|Key|Program|Address|Exit)\b")
+_FAULT = re.compile(
+    r"(\w+\.)*\w*(Error|Unavailable|InUse|Damaged|Extra|Key|Program|Address|Exit)\b"
+)
 _TRIES_TO_START = 3
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 
