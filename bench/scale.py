@@ -6,8 +6,11 @@ journals are counted beside. wrk makes the load: what processor time it took is 
 what the server's processes took for each prediction, which other work on the machine does not
 change.
 
+With --ray: the instant engine, asked of one process, of two workers, and of two replicas of Ray
+Serve behind HAProxy.
+
     python -m bench.scale [--workers 1,2] [--seconds 10] [--rounds 3] [--connections 32]
-                          [--cpu-ms 5] [--trackers] [--drain]
+                          [--cpu-ms 5] [--trackers] [--drain] [--ray]
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.core.chain import Kind
 
 DDX = [sys.executable, "-m", "ddx"]
+RAY_STARTS_S = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,18 @@ class Measured:
     drain: str
 
 
-def measure(home: Path, workers: int, asked: argparse.Namespace) -> Measured:
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a server is started."""
+
+    workers: int
+    ray: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.workers} ray" if self.ray else str(self.workers)
+
+
+def measure(home: Path, way: Way, asked: argparse.Namespace) -> Measured:
     (home / "ddx.toml").write_text(
         f'[models.worked]\nengine = "instant"\ncpu_ms = {asked.cpu_ms}\n'
     )
@@ -54,7 +69,7 @@ def measure(home: Path, workers: int, asked: argparse.Namespace) -> Measured:
     environment = QUIET | {
         "DDX_HOME": str(home),
         "DDX_PORT": str(port),
-        "DDX_WORKERS": str(workers),
+        "DDX_WORKERS": str(way.workers),
         "DDX_BENCH_MODELS": "1",
         "DDX_DEFAULT_MODEL": "worked",
         "DDX_LOG_LEVEL": "warning",
@@ -62,8 +77,9 @@ def measure(home: Path, workers: int, asked: argparse.Namespace) -> Measured:
         "DDX_DELIVERY": "bulk",
     }
     address = f"http://127.0.0.1:{port}"
-    serve = [*DDX, "serve", "--no-deliverer"]
-    with process(serve, f"{address}/readyz", environment, home / "serve.log") as parent:
+    serve = [*DDX, "serve", "--no-deliverer", *(["--engine", "ray"] if way.ray else [])]
+    ready = f"{address}/readyz"
+    with process(serve, ready, environment, home / "serve.log", RAY_STARTS_S) as parent:
         url = f"{address}/predict/v1"
         wrk(url, asked.connections, 2, trackers="warm" if asked.trackers else "")
         before, began_s, spent_s = kept(home), _children_s(), _tree_s(parent.pid)
@@ -125,14 +141,19 @@ def main() -> None:
     options.add_argument("--cpu-ms", type=float, default=5)
     options.add_argument("--trackers", action="store_true", help="a tracker of its own for each")
     options.add_argument("--drain", action="store_true", help="deliver all afterwards")
+    options.add_argument("--ray", action="store_true", help="Ray Serve beside one and two")
     asked = options.parse_args()
-    counts = [int(count) for count in asked.workers.split(",")]
-    results: dict[int, list[Measured]] = {count: [] for count in counts}
+    if asked.ray:
+        asked.cpu_ms = 0
+        counts = [Way(workers=1), Way(workers=2), Way(workers=2, ray=True)]
+    else:
+        counts = [Way(workers=int(count)) for count in asked.workers.split(",")]
+    results: dict[Way, list[Measured]] = {count: [] for count in counts}
     with tempfile.TemporaryDirectory(prefix="ddx-bench-") as folder:
         sync_ms = fdatasync_ms(Path(folder))
         for number in range(asked.rounds):
             for count in counts:
-                home = Path(folder) / f"{number}-{count}"
+                home = Path(folder) / f"{number}-{count}".replace(" ", "-")
                 home.mkdir()
                 results[count].append(measure(home, count, asked))
     print(f"one fdatasync of 10 kB: {sync_ms:.2f} ms; {asked.rounds} rounds, medians below")
@@ -147,7 +168,7 @@ def main() -> None:
         }
         refused = sum(one.load.refused for one in found)
         print(
-            f"{count:>7} {median['per_second']:>8.1f} {median['p50_ms']:>8.1f}"
+            f"{count!s:>7} {median['per_second']:>8.1f} {median['p50_ms']:>8.1f}"
             f" {median['p99_ms']:>8.1f} {found[-1].kept:>7}"
             f" {statistics.median(one.wrk_cores for one in found):>9.2f}"
             f" {statistics.median(one.cpu_ms for one in found):>7.2f}"

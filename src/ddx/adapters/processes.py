@@ -172,6 +172,17 @@ def stop(pid: int, within_s: float) -> bool:
     return False
 
 
+def kill_of(folder: str) -> None:
+    """End at once each other process that was started with a private folder in its command line,
+    or in its environment as Ray's.
+    """
+    for pid in pids():
+        named = folder in command_of(pid) or environment_of(pid).get("RAY_TMPDIR") == folder
+        if named and pid != os.getpid():
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def _state(pid: int) -> str:
     """Return the letter of a process's state (proc_pid_stat(5)); nothing once it is gone."""
     try:

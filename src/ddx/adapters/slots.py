@@ -11,10 +11,10 @@ _held: list[int] = []
 """Open for as long as this process lives, and closed by its end, however it comes."""
 
 
-def take(folder: Path, names: Iterable[str]) -> str:
-    """Return the first of the names that no living process holds, and hold it until the end.
+def take(folder: Path, names: Iterable[str]) -> str | None:
+    """Return the first of the names that no process holds, and hold it until the end of this one.
 
-    Raises ValueError where all are held.
+    None where all are held.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in names:
@@ -26,4 +26,4 @@ def take(folder: Path, names: Iterable[str]) -> str:
             continue
         _held.append(fd)
         return name
-    raise ValueError("all names are held")
+    return None

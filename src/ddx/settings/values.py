@@ -188,6 +188,13 @@ class Settings:
         least=0,
         most=10000,
     )
+    ray_node_replicas: int = _setting(
+        0,
+        "most replicas on one node, so that each node has its own again after it was away;"
+        " 0: as many as fit",
+        least=0,
+        most=1000,
+    )
     ray_running: int = _setting(
         32, "requests under way in a replica at which another one is wanted", least=1, most=100000
     )

@@ -18,12 +18,17 @@ def check(settings: Settings) -> None:
     PortInUse.
     """
     set_up_logs(settings)
+    check_parts(settings)
+    tls.check(settings)
+    holder = launch.port_holder(settings.host, settings.port)
+    if holder is not None:
+        raise PortInUse(holder[0].upper() + holder[1:] + ".")
+
+
+def check_parts(settings: Settings) -> None:
+    """See that a server's parts can be had, whoever opens its port. Raises as `check`."""
     masker(settings)
     check_programs(settings)
     check_address(settings)
     issuer(settings)
-    tls.check(settings)
     vaults.check(settings)
-    holder = launch.port_holder(settings.host, settings.port)
-    if holder is not None:
-        raise PortInUse(holder[0].upper() + holder[1:] + ".")

@@ -122,13 +122,18 @@ class Server:
         closed = close_unfinished(self._journal)
         if closed:
             log.warning("closed as interrupted", extra={"predictions": closed})
-        if self._claims is not None:
-            with suppress(ClaimsUnavailable):
-                self._claims.settle(self.siblings.alive, self.records.find)
+        self.settle_claims()
         self.admission.refresh()
         self._loading = threading.Thread(target=self._load, args=(engines,), daemon=True)
         self._loading.start()
         threading.Thread(target=engines.follow, args=(self._stopped,), daemon=True).start()
+
+    def settle_claims(self) -> None:
+        """Say how the trackers of this data folder's dead processes stand. Blocks."""
+        claims = self._claims
+        if claims is not None:
+            with suppress(ClaimsUnavailable):
+                claims.settle(self.siblings.alive, self.records.find)
 
     def stop(self) -> None:
         """Write what is waiting and let go of the files."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ddx.adapters import processes
 from ddx.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,9 +21,14 @@ PLACES = (PROCESS, RAY)
 class Cluster:
     """The cluster of one command. Nothing is started or joined before it is needed."""
 
-    def __init__(self, settings: Settings, address: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        address: str | None = None,
+        prepare: Callable[[Path], None] | None = None,
+    ) -> None:
         """`address` is where the settings' cluster is not meant; see `RayCluster`."""
-        self._settings = settings
+        self._settings, self._prepare = settings, prepare
         self._address = settings.ray_address if address is None else address
         self._cluster: RayCluster | None = None
 
@@ -46,5 +54,5 @@ class Cluster:
         if self._cluster is None:
             from ddx.adapters.ray_cluster import RayCluster
 
-            self._cluster = RayCluster(self._address)
+            self._cluster = RayCluster(self._address, self._prepare, processes.kill_of)
         return self._cluster

