@@ -218,7 +218,7 @@ def _why(serve: Any) -> str:
     """Return the last line of what a replica said when it did not start."""
     with suppress(Exception):
         found = serve.status().applications[APPLICATION].deployments.values()
-        lines = [line.strip() for one in found for line in one.message.splitlines()]
+        lines: list[str] = [line.strip() for one in found for line in one.message.splitlines()]
         said = [line for line in lines if _FAULT.match(line)]
         return (said or lines)[-1]
     return "Ray gives no reason"
