@@ -41,6 +41,7 @@ REPLICAS = 4
 CASE = "A 24-year-old man has had fever for 3 days, with joint pain and a rash. Visit {}."
 WAIT_S = 300
 _STORE = 80 * 2**20
+_UNKNOWN = "run without a record"
 
 
 class Site(Stack):
@@ -80,9 +81,14 @@ class Nodes:
 
         self.running[name] = tried(
             lambda: self.cluster.add_node(
-                num_cpus=1, env_vars={"DDX_DATA_DIR": self.data(name)}, **one_machine(_STORE)
+                num_cpus=1, env_vars=self.environment(name), **one_machine(_STORE)
             )
         )
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return what a node has of its own."""
+        kept = f"checkpoints-{name}"
+        return {"DDX_DATA_DIR": self.data(name), "DDX_CHECKPOINTS_DIR": kept}
 
     def data(self, name: str) -> str:
         """Return the data folder of a node."""
@@ -269,46 +275,59 @@ def say(load: Load, what: str) -> None:
 
 
 def restart(folder: Path) -> None:
-    """Stop PostgreSQL as a crash does, and start it again."""
+    """Stop PostgreSQL as a crash does, and start it again as it was."""
     command = [_program("pg_ctl"), "-D", f"{folder}/data", "-m", "immediate", "-w"]
-    log = ["-l", f"{folder}/log"]
-    for word in ("stop", "start"):
-        words = [*command, *(log if word == "start" else []), word]
-        subprocess.run(words, user=USER, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    words = [*command, "-l", f"{folder}/log", "restart"]
+    subprocess.run(words, user=USER, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def settle(site: Site, nodes: Nodes, told: list[Reply]) -> tuple[list[str], str]:
+def settle(site: Site, nodes: Nodes, told: list[Reply]) -> tuple[list[str], list[str]]:
     """Wait until MLflow holds all; return what is wrong for the clients, and what verify finds."""
     end_at = time.monotonic() + WAIT_S + len(told) / 50
-    wrong, differs = ["MLflow does not answer"], ""
+    wrong, differs = ["MLflow does not answer"], list[str]()
     while time.monotonic() < end_at:
         with suppress(Exception):
             wrong = check(site, told, site.runs())
-            differs = "" if wrong else "".join(verify(nodes, name) for name in NODES)
+            differs = [] if wrong else verify(nodes)
             if not wrong and not differs:
                 break
         time.sleep(3)
     return wrong, differs
 
 
-def verify(nodes: Nodes, name: str) -> str:
-    """Return what `ddx verify` prints on a node where it finds a difference."""
+def verify(nodes: Nodes) -> list[str]:
+    """Return the differences that `ddx verify` finds. Each node knows its own journals, so a run
+    is without a record where none of them has one.
+    """
+    found = [_verify(nodes, name) for name in NODES]
+    unknown = [{one["where"] for one in each if one["fault"] == _UNKNOWN} for each in found]
+    others = [one for each in found for one in each if one["fault"] != _UNKNOWN]
+    return [f"{one['fault']}: {one['where']} {one['what']}" for one in others] + [
+        f"{_UNKNOWN}: {id}" for id in set.intersection(*unknown)
+    ]
+
+
+def _verify(nodes: Nodes, name: str) -> list[dict[str, str]]:
     done = subprocess.run(
-        [sys.executable, "-m", "ddx", "verify"],
-        env={**os.environ, "DDX_DATA_DIR": nodes.data(name)},
+        [sys.executable, "-m", "ddx", "verify", "--json"],
+        env={**os.environ, **nodes.environment(name)},
         capture_output=True,
         text=True,
         check=False,
     )
-    return f"{done.stdout}{done.stderr}" if done.returncode else ""
+    if not done.stdout:
+        return [{"fault": "no answer", "where": name, "what": done.stderr}]
+    differences: list[dict[str, str]] = json.loads(done.stdout)["differences"]
+    return differences
 
 
 def run(requests: int, connections: int) -> Counter[str]:
     """Do it; return what was counted."""
     # A short name: sockets lie in it.
     with tempfile.TemporaryDirectory(prefix="ddx-f", dir="/tmp") as folder:
-        home, postgres = Path(folder), Path(folder) / "pg"
-        home.chmod(0o711)
+        home, postgres = Path(folder) / "h", Path(folder) / "pg"
+        Path(folder).chmod(0o711)
+        home.mkdir(mode=0o700)
         postgres.mkdir()
         with a_postgres(postgres) as store, serving(home, store) as (site, nodes):
             load = Load(site.port, requests)
@@ -323,12 +342,12 @@ def run(requests: int, connections: int) -> Counter[str]:
             bodies = {reply.id: reply.body for reply in load.told}
             other = sum(one is None or bodies.get(one.id) != one.body for one in again)
             wrong, differs = settle(site, nodes, load.told)
-    for line in [*wrong[:20], *differs.splitlines()[:20]]:
+    for line in [*wrong[:20], *differs[:20]]:
         print(line)
     kinds = ("lost", "doubled", "left RUNNING")
     count.update({kind: sum(line.endswith(kind) for line in wrong) for kind in kinds})
     count["incomplete"] = len(wrong) - sum(count[kind] for kind in kinds)
-    count["verify differs"] = int(bool(differs))
+    count["verify differences"] = len(differs)
     count["unanswered"], count["other answer"] = load.unanswered, other
     count["answers"] = len(load.told)
     return count
@@ -349,7 +368,7 @@ def main() -> None:
     harm = ("replica", "node", "deliverer", "database")
     bad = (
         *("lost", "doubled", "incomplete", "left RUNNING"),
-        *("verify differs", "unanswered", "other answer"),
+        *("verify differences", "unanswered", "other answer"),
     )
     missing = [kind for kind in harm if not count[kind]]
     print(

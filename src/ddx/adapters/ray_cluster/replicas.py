@@ -220,7 +220,7 @@ def _why(serve: Any) -> str:
         found = serve.status().applications[APPLICATION].deployments.values()
         lines: list[str] = [line.strip() for one in found for line in one.message.splitlines()]
         said = [line for line in lines if _FAULT.match(line)]
-        return (said or lines)[-1]
+        return str((said or lines)[-1])
     return "Ray gives no reason"
 
 
