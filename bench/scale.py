@@ -88,6 +88,10 @@ def measure(home: Path, way: Way, asked: argparse.Namespace) -> Measured:
         wrk_cores = (_children_s() - began_s) / asked.seconds
         spent_s = _tree_s(parent.pid) - spent_s
         done = kept(home) - before
+        if way.ray:
+            # Its processes end in order, not all at once.
+            parent.terminate()
+            parent.wait(RAY_STARTS_S)
     return Measured(
         load=load,
         kept=done,

@@ -191,6 +191,8 @@ def open_replica(given: bytes, ask: replicas.Ask | None) -> Replica:
     settings = replace(sharing.shared_out(settings, told["replicas"]), instance=name)
     knowledge = replicas.RemoteEngine(ask) if ask is not None else None
     server = Server(settings, knowledge=knowledge, in_company=True)
+    # Not with the application: Ray says why a replica was not made, but not why it did not start.
+    server.start()
     app = create_app(server)
     inner = app.router.lifespan_context
 

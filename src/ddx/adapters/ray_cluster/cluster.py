@@ -216,9 +216,10 @@ def translated(undo: Callable[[], None]) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         with suppress(Exception):
             undo()
-        first = next(iter(str(error).splitlines()), "")
+        # Of a trace from another process the last line says it.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ClusterUnavailable(
-            f"Ray does not start or take us ({type(error).__name__}: {first})"
+            f"Ray does not start or take us ({type(error).__name__}: {lines[-1] if lines else ''})"
         ) from error
 
 
