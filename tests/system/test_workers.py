@@ -236,6 +236,7 @@ def test_kill_9_of_workers_loses_and_doubles_nothing_and_no_counter_goes_back(
 
     def post(number: int) -> Reply:
         if number in (40, 120):
+            stack.wait(lambda: len(workers_of(parent)) == 2, 30)
             os.kill(workers_of(parent)[number // 120], signal.SIGKILL)
         if number % 10 == 0:
             with suppress(OSError, http.client.HTTPException):
