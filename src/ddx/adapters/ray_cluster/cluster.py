@@ -114,6 +114,7 @@ class RayCluster:
     def _join(self, address: str) -> None:
         with translated(self.close):
             # Its words could quote a case: none is brought here.
+            _be_silent()
             self._ray.init(address=address, log_to_driver=False, configure_logging=False)
 
 
@@ -196,6 +197,17 @@ def set_up_loopback() -> None:
     # Ray would have them yield to everything else (nice 15): on a busy machine slower than one
     # process of ours, which does not.
     os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+def _be_silent() -> None:
+    """Keep Ray from writing to standard output, which is a command's own.
+
+    That a node died it prints there in any case, in the middle of a JSON document.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):  # a later Ray may have another way
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _library() -> tuple[Any, Any]:
