@@ -15,10 +15,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import worked
 from bench.capacity_model import EVENTS, split
 from bench.load import CASE, Load, fdatasync_ms, free_port, process, wrk
 from bench.processes import Taken, taken
-from bench.tracking import QUIET
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 
 DDX = [sys.executable, "-m", "ddx"]
@@ -41,21 +41,8 @@ class Sample:
 def server(home: Path, workers: int, engine_ms: float, journal: str = "sqlite") -> Iterator[Served]:
     """Start a server without a deliverer, whose engine burns `engine_ms` of processor time."""
     home.mkdir()
-    (home / "ddx.toml").write_text(
-        f'[models.worked]\nengine = "instant"\ncpu_ms = {float(engine_ms)}\n'
-    )
     port = free_port()
-    environment = QUIET | {
-        "DDX_HOME": str(home),
-        "DDX_PORT": str(port),
-        "DDX_WORKERS": str(workers),
-        "DDX_JOURNAL": journal,
-        "DDX_BENCH_MODELS": "1",
-        "DDX_DEFAULT_MODEL": "worked",
-        "DDX_LOG_LEVEL": "warning",
-        "DDX_MAX_BACKLOG_MB": "100000",
-        "DDX_DELIVERY": "bulk",
-    }
+    environment = worked.settings(home, port, workers, engine_ms) | {"DDX_JOURNAL": journal}
     address = f"http://127.0.0.1:{port}"
     serve = [*DDX, "serve", "--no-deliverer"]
     with process(serve, f"{address}/readyz", environment, home / "serve.log") as parent:

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from os import environ, sysconf
 from pathlib import Path
 
+from bench import worked
 from bench.load import Load, fdatasync_ms, free_port, process, wrk
-from bench.tracking import QUIET
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.core.chain import Kind
 
@@ -62,20 +62,8 @@ class Way:
 
 
 def measure(home: Path, way: Way, asked: argparse.Namespace) -> Measured:
-    (home / "ddx.toml").write_text(
-        f'[models.worked]\nengine = "instant"\ncpu_ms = {asked.cpu_ms}\n'
-    )
     port = free_port()
-    environment = QUIET | {
-        "DDX_HOME": str(home),
-        "DDX_PORT": str(port),
-        "DDX_WORKERS": str(way.workers),
-        "DDX_BENCH_MODELS": "1",
-        "DDX_DEFAULT_MODEL": "worked",
-        "DDX_LOG_LEVEL": "warning",
-        "DDX_MAX_BACKLOG_MB": "100000",
-        "DDX_DELIVERY": "bulk",
-    }
+    environment = worked.settings(home, port, way.workers, asked.cpu_ms)
     address = f"http://127.0.0.1:{port}"
     serve = [*DDX, "serve", "--no-deliverer", *(["--engine", "ray"] if way.ray else [])]
     ready = f"{address}/readyz"

@@ -120,7 +120,11 @@ def serve_stub(port: int, seed: int, asked: Queue[str], told: Queue[dict[str, in
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    class Provider(ThreadingHTTPServer):
+        # With Python's five a connection is now and then lost, and a call is asked that none saw.
+        request_queue_size = 128
+
+    server = Provider(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     asked.get()

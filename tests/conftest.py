@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ddx.adapters import logs
 
 _skipped: list[str] = []
 # Ray reads both when it is loaded, which any test may be the first to do: its clusters here are of
@@ -17,12 +20,18 @@ os.environ["RAY_AUTH_MODE"] = "token"
 
 
 @pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """Give signals back: a command that runs in this process may take them for itself."""
+def _given_back() -> Iterator[None]:
+    """Give back what a command that runs in this process takes for itself: signals, and the log."""
     taken = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    root = logging.getLogger()
+    level = root.level
     yield
     for number, handler in taken.items():
         signal.signal(number, handler)
+    root.setLevel(level)
+    for one in list(root.handlers):
+        if type(one).__module__ == logs.__name__:
+            root.removeHandler(one)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
-from tests.oidc_issuer import AUDIENCE, Issuer, a_key, an_issuer, forged
+from tests.oidc_issuer import AUDIENCE, Issuer, a_key, an_issuer, as_new, forged
 
 from ddx.adapters.oidc import OidcIssuer, trusting
 from ddx.adapters.oidc.issuer import ASK_S, FRESH_S, GOOD_S, LATE_S, LEEWAY_S
@@ -56,13 +56,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
 
 @pytest.fixture
 def issuer(shared: Issuer) -> Iterator[Issuer]:
-    """The shared one, as new: making keys takes long."""
-    before = list(shared.keys)
-    shared.asked.clear()
-    yield shared
-    shared.keys, shared.away, shared.drips = before, False, False
-    shared.open.set()
-    shared.answers.clear()
+    with as_new(shared) as found:
+        yield found
 
 
 @pytest.fixture

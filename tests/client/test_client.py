@@ -260,8 +260,9 @@ def test_predictions_are_listed_page_by_page(ask: Ask, site: Running) -> None:
 
 def test_importing_the_client_loads_nothing_of_the_server_and_is_fast() -> None:
     program = (
-        "import time; began = time.perf_counter(); import ddx.client, json, sys\n"
-        "print(json.dumps([time.perf_counter() - began, sorted(sys.modules)]))"
+        # Processor time, which a busy machine leaves as it is.
+        "import time; began = time.process_time(); import ddx.client, json, sys\n"
+        "print(json.dumps([time.process_time() - began, sorted(sys.modules)]))"
     )
     runs = [
         json.loads(subprocess.check_output([sys.executable, "-c", program], cwd=Path("/")))
@@ -270,4 +271,4 @@ def test_importing_the_client_loads_nothing_of_the_server_and_is_fast() -> None:
     loaded = set(runs[0][1])
     heavy = {"fastapi", "starlette", "pydantic", "apsw", "numpy", "mlflow", "dspy", "httpx"}
     assert not loaded & (heavy | {"ddx.core", "ddx.errors", "ddx.web"})
-    assert min(seconds for seconds, _ in runs) < 2.0  # half of it on a quiet machine
+    assert min(seconds for seconds, _ in runs) < 0.5

@@ -57,6 +57,7 @@ class Cluster:
                 cwd=self.home,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     def pids(self) -> dict[int, str]:
@@ -240,7 +241,7 @@ def test_a_second_one_says_who_holds_the_port(
     assert parent.poll() is None
 
 
-def test_a_signal_ends_what_is_under_way_and_leaves_no_process(
+def test_a_signal_to_the_whole_group_ends_what_is_under_way_and_leaves_no_process(
     cluster: tuple[Cluster, subprocess.Popen[bytes]],
 ) -> None:
     site, parent = cluster
@@ -249,7 +250,8 @@ def test_a_signal_ends_what_is_under_way_and_leaves_no_process(
             pool.submit(site.stack.post, case=f"Drained {n}", model_name="slow") for n in range(6)
         ]
         time.sleep(0.7)
-        parent.send_signal(signal.SIGTERM)
+        # As `timeout` and a terminal send it: to the command and to all that it started.
+        os.killpg(parent.pid, signal.SIGTERM)
         assert [one.result().status for one in waiting] == [200] * 6
         assert parent.wait(90) == -signal.SIGTERM
     assert site.pids() == {}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.oidc_issuer import AUDIENCE, Issuer, a_key, an_issuer, forged
+from tests.oidc_issuer import AUDIENCE, Issuer, a_key, an_issuer, as_new, forged
 from tests.web.conftest import ENVIRONMENT
 
 from ddx import settings
@@ -33,12 +33,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
 
 @pytest.fixture
 def issuer(shared: Issuer) -> Iterator[Issuer]:
-    before = list(shared.keys)
-    shared.asked.clear()
-    yield shared
-    shared.keys, shared.away = before, False
-    shared.open.set()
-    shared.answers.clear()
+    with as_new(shared) as found:
+        yield found
 
 
 def environment(issuer: Issuer, **more: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,10 @@ class RayCluster:
 
     def _one_node(self, local: Any, files: Path) -> Any:
         cluster = local.Cluster()
-        cluster.add_node(num_cpus=os.cpu_count(), temp_dir=str(files), **one_machine(_STORE_BYTES))
+        with _sessions_of_their_own():
+            cluster.add_node(
+                num_cpus=os.cpu_count(), temp_dir=str(files), **one_machine(_STORE_BYTES)
+            )
         return cluster
 
     def _join(self, address: str) -> None:
@@ -197,6 +201,26 @@ def set_up_loopback() -> None:
     # Ray would have them yield to everything else (nice 15): on a busy machine slower than one
     # process of ours, which does not.
     os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+@contextmanager
+def _sessions_of_their_own() -> Iterator[None]:
+    """Start Ray's processes apart from this one's group, and from its terminal.
+
+    A signal to the group (Ctrl-C, `timeout`, systemd) would end them at once, and this process,
+    which ends them when all is done, could finish nothing. If it dies, the kernel tells them.
+    """
+    from ray._private import services
+
+    plain = getattr(services, "ConsolePopen", None)  # a later Ray may start them in another way
+    if plain is None:
+        yield
+        return
+    services.ConsolePopen = partial(plain, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
 
 
 def _be_silent() -> None:
