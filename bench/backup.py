@@ -34,9 +34,15 @@ from ddx.adapters.sqlite_journal import SqliteJournal
 BODY = {"case": "A 24-year-old man has had fever for 3 days."}
 
 
-async def _asked(url: str, per_second: float, until: Callable[[], bool]) -> list[float]:
-    """Return the seconds that each request took, from when it was due."""
-    taken: list[float] = []
+WARM_S = 1.0
+"""Requests before it are not counted: a new client connects in it."""
+
+
+async def _asked(
+    url: str, per_second: float, until: Callable[[], bool]
+) -> list[tuple[float, float]]:
+    """Return of each request when it was due, and the seconds from then to its answer."""
+    taken: list[tuple[float, float]] = []
     tasks: set[asyncio.Task[None]] = set()
     began = time.monotonic()
     async with httpx.AsyncClient(timeout=60) as client:
@@ -44,7 +50,7 @@ async def _asked(url: str, per_second: float, until: Callable[[], bool]) -> list
         async def one(due: float) -> None:
             answer = await client.post(url, json=BODY)
             answer.raise_for_status()
-            taken.append(time.monotonic() - due)
+            taken.append((due, time.monotonic() - due))
 
         number = 0
         while not until():
@@ -56,7 +62,7 @@ async def _asked(url: str, per_second: float, until: Callable[[], bool]) -> list
     return taken
 
 
-def asked(url: str, per_second: float, until: Callable[[], bool]) -> list[float]:
+def asked(url: str, per_second: float, until: Callable[[], bool]) -> list[tuple[float, float]]:
     """Run the requests in an event loop of their own."""
     return asyncio.run(_asked(url, per_second, until))
 
@@ -77,7 +83,7 @@ def ddx(environment: dict[str, str], *words: str) -> Any:
 
 def p99_ms(seconds: list[float]) -> float:
     """Return the 99th percentile in milliseconds."""
-    return statistics.quantiles(seconds, n=100)[98] * 1000
+    return statistics.quantiles(seconds, n=100, method="inclusive")[98] * 1000
 
 
 def main() -> None:
@@ -119,17 +125,19 @@ def measure(home: Path, environment: dict[str, str], port: int, chosen: argparse
 
         def beside(action: Callable[[], object]) -> tuple[float, list[float]]:
             """Return the seconds that an action took, and those of the requests meanwhile."""
-            made, took = threading.Event(), [0.0]
+            made, times = threading.Event(), list[float]()
 
             def act() -> None:
-                began = time.monotonic()
+                time.sleep(WARM_S)
+                times.append(time.monotonic())
                 action()
-                took[0] = time.monotonic() - began
+                times.append(time.monotonic())
                 made.set()
 
             threading.Thread(target=act, daemon=True).start()
             found = asked(ask, chosen.per_second, made.is_set)
-            return took[0], found
+            began, ended = times
+            return ended - began, [taken for due, taken in found if due >= began]
 
         beside(lambda: time.sleep(5))
         _, alone = beside(lambda: time.sleep(chosen.seconds))

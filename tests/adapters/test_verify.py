@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import apsw
@@ -18,6 +19,8 @@ from ddx.adapters.mlflow_runs import BulkRuns
 from ddx.adapters.sqlite_journal import SqliteJournal, SqliteJournalReader
 from ddx.core.chain import Checkpoint
 from ddx.core.compare import Fault
+from ddx.core.ids import made_at
+from ddx.core.known_ids import KnownIds, decode, encode
 from ddx.core.record import Prediction
 from ddx.core.run_draft import draft
 from ddx.services.verify import Report, Verifier
@@ -34,12 +37,17 @@ class World:
     records: list[Prediction]
     checkpoint: Checkpoint
 
-    def verify(self) -> Report:
+    def verify(self, others: Sequence[KnownIds] | None = ()) -> Report:
         with (
             closing(SqliteJournalReader(self.data, "main")) as journal,
             closing(BulkRuns(self.stores.db_uri, self.stores.artifacts_path, "me")) as runs,
         ):
-            return Verifier([journal], runs).verify([self.checkpoint])
+            return Verifier([journal], runs, None, others).verify([self.checkpoint])
+
+    def deliver(self, *more: Prediction) -> None:
+        """Put runs into MLflow whose records stand in no journal here."""
+        with closing(BulkRuns(self.stores.db_uri, self.stores.artifacts_path, "me")) as runs:
+            runs.deliver([draft(one) for one in more], {})
 
     def journal_sql(self, statement: str) -> None:
         db = apsw.Connection(str(self.data / "journals" / "main.db"))
@@ -211,3 +219,24 @@ def test_a_tag_that_a_person_adds_in_mlflow_is_no_difference(world: World) -> No
         "insert into tags (run_uuid, key, value) select run_uuid, 'seen by', 'someone' from runs"
     )
     assert world.verify().ok
+
+
+def test_a_run_of_another_machine_is_no_difference_and_one_of_nobody_is(world: World) -> None:
+    theirs, forged = finished(), finished()
+    world.deliver(theirs, forged)
+    later = made_at(forged.id) + timedelta(hours=1)
+    said = KnownIds(said_at=later, ids={theirs.id})
+    # As it travels between the machines.
+    report = world.verify([decode(encode(said))])
+    assert report.elsewhere == 1
+    assert [(one.fault, one.where) for one in report.differences] == [(Fault.UNKNOWN, forged.id)]
+    # Where nobody was asked they are counted; where there is nobody to ask both are of no one.
+    assert (world.verify(None).elsewhere, world.verify(None).ok) == (2, True)
+    assert {one.where for one in world.verify().differences} == {theirs.id, forged.id}
+
+
+def test_what_began_after_the_others_were_asked_is_left_to_the_next_time(world: World) -> None:
+    newer = finished()
+    world.deliver(newer)
+    report = world.verify([KnownIds(said_at=made_at(newer.id) - timedelta(seconds=1), ids=set())])
+    assert (report.elsewhere, report.ok) == (1, True)

@@ -41,7 +41,6 @@ REPLICAS = 4
 CASE = "A 24-year-old man has had fever for 3 days, with joint pain and a rash. Visit {}."
 WAIT_S = 300
 _STORE = 80 * 2**20
-_UNKNOWN = "run without a record"
 
 
 class Site(Stack):
@@ -296,29 +295,32 @@ def settle(site: Site, nodes: Nodes, told: list[Reply]) -> tuple[list[str], list
 
 
 def verify(nodes: Nodes) -> list[str]:
-    """Return the differences that `ddx verify` finds. Each node knows its own journals, so a run
-    is without a record where none of them has one.
+    """Return the differences that `ddx verify` finds on each node, which has asked the others for
+    the ids of theirs.
     """
-    found = [_verify(nodes, name) for name in NODES]
-    unknown = [{one["where"] for one in each if one["fault"] == _UNKNOWN} for each in found]
-    others = [one for each in found for one in each if one["fault"] != _UNKNOWN]
-    return [f"{one['fault']}: {one['where']} {one['what']}" for one in others] + [
-        f"{_UNKNOWN}: {id}" for id in set.intersection(*unknown)
-    ]
+    found = list[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        lists = {name: Path(folder) / f"{name}.ids" for name in NODES}
+        for name, file in lists.items():
+            found += _verify(nodes, name, "--no-mlflow", "--ids-to", str(file))
+        for name in NODES:
+            others = [("--others", str(file)) for of, file in lists.items() if of != name]
+            found += _verify(nodes, name, *(word for pair in others for word in pair))
+    return found
 
 
-def _verify(nodes: Nodes, name: str) -> list[dict[str, str]]:
+def _verify(nodes: Nodes, name: str, *options: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "ddx", "verify", "--json"],
+        [sys.executable, "-m", "ddx", "verify", "--json", *options],
         env={**os.environ, **nodes.environment(name)},
         capture_output=True,
         text=True,
         check=False,
     )
     if not done.stdout:
-        return [{"fault": "no answer", "where": name, "what": done.stderr}]
-    differences: list[dict[str, str]] = json.loads(done.stdout)["differences"]
-    return differences
+        return [f"no answer on {name}: {done.stderr}"]
+    differences = json.loads(done.stdout)["differences"]
+    return [f"{one['fault']}: {one['where']} {one['what']}" for one in differences]
 
 
 def run(requests: int, connections: int) -> Counter[str]:

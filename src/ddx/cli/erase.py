@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ddx.cli import exits
-from ddx.cli.output import as_json, print_json, print_table
+from ddx.cli.output import as_json, new_file, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,8 @@ def carry_out(
     """Erase these, show or write the certificate, and return the exit code."""
     from ddx.wiring import erasing
 
-    handle = _opened(out)
+    # Before anything is erased: a certificate that cannot be written is none.
+    handle = new_file(out) if out is not None else None
     done = erasing.erased(settings, found)
     certificate = {**asdict(done), "at": done.at.isoformat(), "whole": done.whole}
     if handle is not None:
@@ -91,20 +92,6 @@ def carry_out(
     else:
         _show(done)
     return exits.EXIT_OK if done.whole else exits.EXIT_NOT_OK
-
-
-def _opened(out: Path | None) -> int | None:
-    """Make the file before anything is erased: a certificate that cannot be written is none."""
-    if out is None:
-        return None
-    from ddx.errors import OutputRefused
-
-    try:
-        return os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise OutputRefused(f"{out} is there already") from None
-    except OSError as error:
-        raise OutputRefused(f"{out} cannot be made: {error.strerror}") from error
 
 
 def _show(done: Certificate) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,21 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def new_file(path: Path) -> int:
+    """Make a file that replaces none and that nobody else may read; return its open descriptor.
+
+    Raises OutputRefused.
+    """
+    from ddx.errors import OutputRefused
+
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise OutputRefused(f"{path} is there already") from None
+    except OSError as error:
+        raise OutputRefused(f"{path} cannot be made: {error.strerror}") from error
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

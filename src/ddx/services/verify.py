@@ -10,6 +10,7 @@ from typing import Protocol
 from ddx.core.chain import Checkpoint, Kind, Walk
 from ddx.core.compare import Difference, Fault, differences
 from ddx.core.feedback import Feedback
+from ddx.core.known_ids import KnownIds
 from ddx.core.record import Prediction, PredictionId
 from ddx.core.run_draft import RunDraft, draft
 from ddx.errors import ArchiveDamaged, DdxError, Erased, JournalDamaged, PredictionNotFound
@@ -31,6 +32,10 @@ class Report:
     erased: int = 0
     archived: int = 0
     """Finished ones whose run is in the archive, and is compared there."""
+    elsewhere: int = 0
+    """Runs whose record is in a journal of another machine, and is compared there."""
+    ids: set[PredictionId] = field(default_factory=set)
+    """Of all records, finished or not, erased or not."""
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -57,10 +62,15 @@ class Verifier:
         journals: Sequence[JournalReader],
         runs: Runs | None,
         archived: Archived | None = None,
+        others: Sequence[KnownIds] | None = (),
     ) -> None:
+        """`others`: what the other machines of the deployment said that they hold; None where
+        there are some and they were not asked.
+        """
         self._journals = journals
         self._runs = runs
         self._archived = archived
+        self._others = others
 
     def verify(self, checkpoints: Sequence[Checkpoint] = ()) -> Report:
         """Walk every chain, read every record, compare every run.
@@ -68,11 +78,10 @@ class Verifier:
         Raises TrackerUnavailable where MLflow cannot be asked.
         """
         report = Report()
-        known: set[PredictionId] = set()
         for journal in self._journals:
             kept = [c for c in checkpoints if c.journal_id == journal.journal_id]
             self._walk(journal, kept, report)
-            known |= self._compare(journal, report)
+            report.ids |= self._compare(journal, report)
         ours = {journal.journal_id for journal in self._journals}
         report.differences += [
             Difference(
@@ -84,12 +93,18 @@ class Verifier:
             if c.journal_id not in ours
         ]
         if self._runs is not None:
-            report.differences += [
-                Difference(fault=Fault.UNKNOWN, where=id)
-                for id in self._runs.all_ids()
-                if id not in known
-            ]
+            self._sort_out(self._runs, report)
         return report
+
+    def _sort_out(self, runs: Runs, report: Report) -> None:
+        """Find the runs that have no record here: another machine's, or a difference."""
+        for id in runs.all_ids():
+            if id in report.ids:
+                continue
+            if self._others is None or any(other.may_hold(id) for other in self._others):
+                report.elsewhere += 1
+            else:
+                report.differences.append(Difference(fault=Fault.UNKNOWN, where=id))
 
     # --- the chain ----------------------------------------------------------------------
 

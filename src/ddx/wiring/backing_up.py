@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ddx import __version__
 from ddx.adapters import archive, backups_made, last_good, run_index
-from ddx.adapters.database_copy import copy_database
+from ddx.adapters.database_copy import copy_database, delete_copy
 from ddx.adapters.mlflow_runs import moving, store_file
 from ddx.adapters.mlflow_runs.files import local_path
 from ddx.adapters.sqlite_journal import copy_later, find_journals, tail
@@ -185,15 +185,14 @@ def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> st
     store, copy = store_of(settings), scratch / MLFLOW
     if store is None:
         # As an SQLite file, too: a backup restores on any machine, and a drill proves all of it.
-        moving.move(settings.db_uri, f"{_SQLITE}{copy}", scratch / "moved.json", lambda _: None)
-    elif store.is_file():
-        copy_database(store, copy)
-    else:
+        store = scratch / "moved.db"
+        moving.move(settings.db_uri, f"{_SQLITE}{store}", scratch / "moved.json", lambda _: None)
+    elif not store.is_file():
         return None
-    store_file.strip(copy)
+    store_file.copy_kept(store, copy)
     whole.add(MLFLOW, copy)
     ours = store_file.our_experiments(copy)
-    copy.unlink()
+    delete_copy(copy)
     folder = local_path(settings.artifacts_path)
     if folder is not None and folder.is_dir():
         for file in _files(folder, without=ours):
@@ -217,7 +216,7 @@ def _put_journals(
             copy_database(journal, copy)
             whole.add(f"{DATA}/journals/{instance}.db", copy)
             found[instance] = tail(copy)
-        copy.unlink()
+        delete_copy(copy)
     gone = earlier.keys() - found.keys()
     if gone:
         raise OutputRefused(

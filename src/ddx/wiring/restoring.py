@@ -238,8 +238,9 @@ def _make_ready(home: Path, manifest: Manifest) -> None:
     """Make room in MLflow's tables for the runs, and say where their files are now."""
     # They are made anew from their records, which is faster than to complete them. A backup of an
     # earlier version has them, and so do those that came back from the archive.
-    store = home / _STORE
-    store_file.strip(store)
+    store, kept = home / _STORE, home / f"{_STORE}.part"
+    store_file.copy_kept(store, kept)
+    kept.replace(store)
     if manifest.artifacts_path:
         new = str((home / _FILES).resolve())
         ours = store_file.our_experiments(store)

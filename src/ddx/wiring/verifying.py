@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ddx.adapters.ed25519 import PUBLIC_NAME, Ed25519Verifier
 from ddx.core.chain import Checkpoint
+from ddx.core.known_ids import KnownIds
 from ddx.errors import BadCheckpoint
 from ddx.services.verify import Report, Verifier
 from ddx.settings import Settings
@@ -22,10 +23,12 @@ def verify(
     mlflow: bool,
     checkpoints: Sequence[Path],
     public_key: Path | None,
+    others: Sequence[KnownIds] = (),
 ) -> Report:
     """Verify all journals of the data folder, and MLflow against them where `mlflow`.
 
-    Without `checkpoints` those in the settings' folder are used. Raises BadCheckpoint,
+    Without `checkpoints` those in the settings' folder are used. `others` is what the other
+    machines said that they hold. Raises BadCheckpoint,
     TrackerUnavailable, JournalUnavailable.
     """
     kept = _checkpoints(settings, checkpoints, public_key)
@@ -36,7 +39,8 @@ def verify(
             closing(door(settings, threading.Event())) as runs,
             archiver(settings) as found,
         ):
-            return Verifier(journals(), runs, ArchivedRuns(settings, found)).verify(kept)
+            told = others or (None if settings.claims_uri else ())
+            return Verifier(journals(), runs, ArchivedRuns(settings, found), told).verify(kept)
 
 
 def _checkpoints(
