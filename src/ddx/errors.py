@@ -529,7 +529,7 @@ class OutputRefused(DdxError):
     """The file to write is there already, or cannot be made."""
 
     code = "output_refused"
-    advice = "Name a new file in a folder that you may write: nothing is written over."
+    advice = "Name what is not there yet, in a folder that you may write: nothing is written over."
 
 
 class BadProgram(DdxError):

@@ -105,6 +105,22 @@ def test_a_door_that_should_be_closed_is_tried_without_a_key(
     assert "/predictions" in found["found"]
 
 
+def test_an_mlflow_that_lost_its_login_is_told(
+    home: Path,
+    open_door: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DDX_MLFLOW_PORT", str(open_door))
+    assert doctor(capsys)["MLflow's door"]["found"].startswith("open, on this machine only: /")
+    login = home / "ddx_data" / "mlflow_auth"
+    login.mkdir(parents=True)
+    (login / "password").write_text("made at a start with --secure")
+    found = doctor(capsys)["MLflow's door"]
+    assert not found["ok"]
+    assert "mlflow_secure = true" in found["advice"]
+
+
 def test_an_issuer_of_tokens_is_asked_for_its_keys(
     home: Path,
     open_door: int,

@@ -168,3 +168,39 @@ def test_doors_and_the_trail_of_looks_come_back_and_secrets_are_in_the_second_fi
     assert cli(new, "audit", "verify")[0] == 0
     acts = [one["act"] for one in json.loads(cli(new, "audit", "--json")[1])]
     assert acts == ["backup", "export"]
+
+
+def test_a_backup_of_a_home_with_certificates_restores_where_they_are_not(
+    home: tuple[Settings, list[Prediction]], tmp_path: Path, cli: Cli
+) -> None:
+    loaded, _ = home
+    toml = loaded.home / "ddx.toml"
+    named = {"tls_cert_file": "tls/cert.pem", "tls_key_file": "/nowhere/key.pem"}
+    toml.write_text(
+        (toml.read_text() if toml.is_file() else "")
+        + "".join(f"{name} = {file!r}\n" for name, file in named.items())
+    )
+    back_up(loaded, str(tmp_path / "b.tar"))
+    found = restoring.restore([str(tmp_path / "b.tar")], tmp_path / "new")
+    assert (found.ok, found.predictions) == (True, 3)
+    assert found.missing == [f"{name} = {file}" for name, file in named.items()]
+    toml.unlink()
+    code, said, _ = cli(loaded, "restore", str(tmp_path / "b.tar"), "--into", str(tmp_path / "two"))
+    assert code == 0
+    assert "in no backup: tls_cert_file = tls/cert.pem: put it there" in said
+
+
+def test_a_restore_that_fails_leaves_its_folder_empty(
+    home: tuple[Settings, list[Prediction]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(home[0], str(tmp_path / "b.tar"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(restoring, "deliver", full)
+    with pytest.raises(OSError, match="No space"):
+        restoring.restore([str(tmp_path / "b.tar")], tmp_path / "new")
+    monkeypatch.undo()
+    assert list((tmp_path / "new").iterdir()) == []
+    assert restoring.restore([str(tmp_path / "b.tar")], tmp_path / "new").ok

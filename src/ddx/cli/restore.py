@@ -84,6 +84,8 @@ def command(
         )
         for line in found.differences:
             click.echo(f"differs: {line}")
+        for line in found.missing:
+            click.echo(f"in no backup: {line}: put it there before the server starts")
         if into:
             click.echo(f"start it: DDX_HOME={into} ddx up")
     return exits.EXIT_OK if found.ok else exits.EXIT_NOT_OK

@@ -14,6 +14,7 @@ from ddx.wiring import launch, vaults
 from ddx.wiring.callers import check_address, check_mlflow_address, issuer
 from ddx.wiring.launch import reachable
 from ddx.wiring.migrating import check_artifacts
+from ddx.wiring.mlflow_login import had_login
 from ddx.wiring.privacy import masker
 
 _CODE = exits.EXIT_CODE
@@ -77,6 +78,11 @@ def command(
     check_artifacts(settings)
     vaults.check(settings)
     masker(settings)  # a server that cannot mask would end, and be started again and again
+    if had_login(settings) and not settings.mlflow_secure:
+        _say(
+            "MLflow had its own login here and starts without it now: whoever is on this machine"
+            " gets in. To keep it, set mlflow_secure = true in ddx.toml, or say --secure each time"
+        )
     supervisor.check_ports()  # before anything is touched: another `ddx up` may run here
     with launch.alone(settings):
         launch.prepare(settings)
@@ -93,12 +99,15 @@ def _say(line: str) -> None:
 
 
 def _welcome(settings: Settings, took_s: float) -> None:
-    server = settings.server_url.replace(settings.host, reachable(settings.host))
+    server = settings.public_url or settings.server_url.replace(
+        settings.host, reachable(settings.host)
+    )
+    key = ' -H "Authorization: Bearer $KEY"' if settings.require_api_keys else ""
     click.echo(
         f"\nReady after {took_s:.0f} s. Ctrl-C stops everything.\n\n"
         f"  DDx     {server}\n"
         f"  MLflow  {settings.mlflow_uri}\n\n"
         f"Try it:\n\n"
-        f"  curl -s {server}/predict/v1 -H 'Content-Type: application/json' \\\n"
+        f"  curl -s {server}/predict/v1 -H 'Content-Type: application/json'{key} \\\n"
         f'    -d \'{{"case": "{_CASE}"}}\'\n'
     )

@@ -43,13 +43,14 @@ def doors(name: str, answers: Mapping[str, int | None], *, closed: bool) -> Chec
     if not asked:
         return Check(name=name, ok=True, found="not running, so nobody was let in")
     opened = [path for path, status in asked.items() if status < 400]
-    if not closed:
+    if not closed and opened:
         return Check(name=name, ok=True, found=f"open, on this machine only: {', '.join(opened)}")
     return Check(
         name=name,
         ok=not opened,
         found=f"opened without a key: {', '.join(opened)}" if opened else "closed to strangers",
-        advice="Stop it, and look which process answers there: the settings say that it is closed.",
+        advice="Stop it, and look which process answers there: it is meant to be closed. Where it"
+        " is MLflow without the login that it had before, set mlflow_secure = true.",
     )
 
 

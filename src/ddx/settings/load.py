@@ -24,8 +24,13 @@ _STORES = {
 }
 
 
-def load(environment: Mapping[str, str] | None = None, home: Path | None = None) -> Settings:
-    """Read the settings in force. Raises SettingsError, naming the file and the key."""
+def load(
+    environment: Mapping[str, str] | None = None, home: Path | None = None, *, whole: bool = True
+) -> Settings:
+    """Read the settings in force. Raises SettingsError, naming the file and the key.
+
+    Of a home that is not `whole`, as out of a backup, files that the settings name may be missing.
+    """
     env = dict(os.environ) if environment is None else dict(environment)
     root = (home or find_home(env)).resolve()
     toml_path, mlflow_path = root / TOML_NAME, root / MLFLOW_NAME
@@ -50,7 +55,8 @@ def load(environment: Mapping[str, str] | None = None, home: Path | None = None)
         origins=origins,
         environment=env,
     )
-    check(settings)
+    if whole:
+        check(settings)
     return settings
 
 

@@ -88,7 +88,8 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
             return bulk
         if stop.wait(DOOR_WAIT_S):
             return bulk
-    log.warning("client door", extra={"event": "client_door", "why": why})
+    said = "MLflow's tables cannot be written; its own client is used"
+    log.warning(said, extra={"event": "client_door", "why": why})
     bulk.close()
     return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly)
 

@@ -18,7 +18,7 @@ from ddx.ports import Check
 from ddx.services import doctor_all
 from ddx.settings import Settings, mask_uri
 from ddx.settings.stores import check_installed
-from ddx.wiring import callers, launch, master_keys, mlflow_place, tracking_server
+from ddx.wiring import callers, launch, master_keys, mlflow_login, mlflow_place, tracking_server
 
 
 def all_looks(settings: Settings) -> dict[str, Callable[[], Check]]:
@@ -107,7 +107,8 @@ def _mlflow_door(settings: Settings) -> Check:
         path: mlflow_place.status(settings, path)
         for path in ("/", "/ajax-api/2.0/mlflow/experiments/get?x=1")
     }
-    return doctor_all.doors("MLflow's door", answers, closed=settings.mlflow_secure)
+    closed = settings.mlflow_secure or mlflow_login.had_login(settings)
+    return doctor_all.doors("MLflow's door", answers, closed=closed)
 
 
 def _artifacts(settings: Settings) -> Check:

@@ -52,6 +52,11 @@ def _login(settings: Settings) -> Mapping[str, str]:
     return {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": word}
 
 
+def had_login(settings: Settings) -> bool:
+    """Whether the MLflow of these data was started with its login before."""
+    return not settings.tracking_uri and mlflow_login.password(folder(settings)) is not None
+
+
 def come_in(settings: Settings) -> None:
     """Let this process's clients of MLflow in. Its library takes it from the environment alone."""
     os.environ.update(for_clients(settings))

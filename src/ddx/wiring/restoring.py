@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ddx import settings as setting_files
@@ -21,7 +21,7 @@ from ddx.adapters.sqlite_journal import (
 from ddx.core.archive import Manifest
 from ddx.core.chain import Kind
 from ddx.core.record import PredictionId
-from ddx.errors import ArchiveDamaged, BadBackup, DdxError, Erased, OutputRefused
+from ddx.errors import ArchiveDamaged, BadBackup, Erased, OutputRefused
 from ddx.settings import Settings
 from ddx.wiring import archiving, vaults
 from ddx.wiring.backing_up import ARTIFACTS, DATA, KEYS, LATER, MLFLOW, SETTINGS
@@ -51,6 +51,8 @@ class Restored:
     mlflow: bool
     """Whether MLflow's store was in the backup, and its runs were made whole again."""
     differences: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Files that the settings name and no backup holds, as `tls_cert_file = tls/cert.pem`."""
 
     @property
     def ok(self) -> bool:
@@ -106,18 +108,23 @@ def restore(
         whole = staging / str(found.numbers[0])
         named_keys = _keys_of(found, keys)
         archive.read(named_keys, whole, identity)
-        manifest = found.newest.manifest
-        _check_keys(whole / DATA / "keys", manifest, named_keys)
+        _check_keys(whole / DATA / "keys", found.newest.manifest, named_keys)
         _arrange(whole, home)
+    try:
+        return _made_whole(home, found, here)
+    except BaseException:
+        for one in home.iterdir():  # so that it can be repeated, as with the right key
+            folders.delete(one)
+        raise
+
+
+def _made_whole(home: Path, found: Chain, here: Settings | None) -> Restored:
+    """Make of what was unpacked an installation that runs, and compare it with itself."""
+    manifest = found.newest.manifest
     loaded = _settings_of(home)
     if here is not None:
         loaded = vaults.with_master_of(loaded, here)
-    try:
-        vaults.check(loaded)
-    except DdxError:
-        for one in home.iterdir():  # so that it can be repeated with the right key
-            folders.delete(one)
-        raise
+    vaults.check(loaded)
     _keep_erased(loaded)
     in_store = (home / _STORE).is_file()
     wrong = []
@@ -138,6 +145,7 @@ def restore(
             *wrong,
             *(f"{one.fault}: {one.where} {one.what}".rstrip() for one in report.differences),
         ],
+        missing=_missing(loaded),
     )
 
 
@@ -279,7 +287,8 @@ def _can_be_read(journal: SqliteJournalReader, id: PredictionId) -> bool:
 def _settings_of(home: Path) -> Settings:
     """Return its settings, so that nothing outside of it is touched."""
     return replace(
-        setting_files.load({}, home=home),
+        # Certificates and the like are in no backup: it is made whole all the same.
+        setting_files.load({}, home=home, whole=False),
         data_dir=_OURS,
         tracking_uri="",
         delivery="bulk",
@@ -287,3 +296,16 @@ def _settings_of(home: Path) -> Settings:
         otlp_endpoint="",
         ledger_uri="",
     )
+
+
+def _missing(settings: Settings) -> list[str]:
+    """Say which files the settings name that are not here."""
+    named = {
+        one.name: getattr(settings, one.name)
+        for one in fields(settings)
+        if one.name.endswith("_file")
+    }
+    there = settings.home
+    return [
+        f"{name} = {file}" for name, file in named.items() if file and not (there / file).is_file()
+    ]
