@@ -22,7 +22,10 @@ os.environ["RAY_AUTH_MODE"] = "token"
 @pytest.fixture(autouse=True)
 def _given_back() -> Iterator[None]:
     """Give back what a command that runs in this process takes for itself: signals, and the log."""
-    taken = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     root = logging.getLogger()
     level = root.level
     yield

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,19 @@ def test_nothing_outlives_a_supervisor_that_is_killed(stack: Stack) -> None:
     stack.up = None
 
     stack.wait(lambda: left(stack) == {}, within_s=5)
+
+
+def test_an_mlflow_that_would_lose_its_login_is_told_before_it_starts(stack: Stack) -> None:
+    login = stack.home / "ddx_data" / "mlflow_auth"
+    login.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", stack.port)):  # so that nothing is started
+        assert "mlflow_secure = true" not in ddx(stack, "up").stdout
+        (login / "password").write_text("made at a start with --secure")
+        found = ddx(stack, "up")
+        assert found.returncode == EXIT_CODE["port_in_use"]
+        assert "mlflow_secure = true" in found.stdout
+        (stack.home / "ddx.toml").write_text("mlflow_secure = true\n")
+        assert "mlflow_secure = true" not in ddx(stack, "up").stdout
 
 
 def test_a_start_that_cannot_succeed_ends_with_the_log_of_what_failed(stack: Stack) -> None:

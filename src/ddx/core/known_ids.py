@@ -16,7 +16,7 @@ _DIGITS = 36
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownIds:
-    """What one machine said, or several together."""
+    """What one machine said."""
 
     said_at: datetime
     """Before the first journal was read: what began later may be missing."""

@@ -190,6 +190,8 @@ def _put_mlflow(settings: Settings, whole: archive.Archive, scratch: Path) -> st
     elif not store.is_file():
         return None
     store_file.copy_kept(store, copy)
+    if store.parent == scratch:
+        delete_copy(store)
     whole.add(MLFLOW, copy)
     ours = store_file.our_experiments(copy)
     delete_copy(copy)

@@ -99,6 +99,17 @@ def restore(
     OutputRefused where something is there, MasterKeyUnavailable and WrongMasterKey.
     """
     _refuse_what_is_there(home)
+    try:
+        found = _unpack(named, home, keys, identity)
+        return _made_whole(home, found, here)
+    except BaseException:
+        for one in home.iterdir():  # so that it can be repeated, as with the right key
+            folders.delete(one)
+        raise
+
+
+def _unpack(named: Sequence[str], home: Path, keys: str | None, identity: Path | None) -> Chain:
+    """Put what the backups hold into the home; return their chain. Raises BadBackup."""
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".ddx-restore-") as folder:
         staging = Path(folder)
         found = read_chain(
@@ -110,12 +121,7 @@ def restore(
         archive.read(named_keys, whole, identity)
         _check_keys(whole / DATA / "keys", found.newest.manifest, named_keys)
         _arrange(whole, home)
-    try:
-        return _made_whole(home, found, here)
-    except BaseException:
-        for one in home.iterdir():  # so that it can be repeated, as with the right key
-            folders.delete(one)
-        raise
+    return found
 
 
 def _made_whole(home: Path, found: Chain, here: Settings | None) -> Restored:
