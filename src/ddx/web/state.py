@@ -114,7 +114,7 @@ class Server:
             claims=self._claims,
             elsewhere=sharing.elsewhere(self.siblings, self._claims) if self._claims else None,
         )
-        self.admission = serving.admission(self.settings)
+        self.admission = serving.admission(self.settings, self._journals)
         self.callers = callers(self.settings, shared=bool(self.team) or self._in_company)
         self.batches = serving.batches(
             self.settings, self.predictor, self.background.start, self.admission.check

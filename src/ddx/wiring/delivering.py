@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -210,16 +210,19 @@ def _make_store(settings: Settings) -> None:
     upgrading.make(settings.db_uri)
 
 
-def backlog(settings: Settings) -> Backlog:
-    """Return what waits for delivery, seen from the server's process."""
+def backlog(settings: Settings, journals: Callable[[], Iterable[JournalReader]]) -> Backlog:
+    """Return what waits for delivery, seen from the server's process.
+
+    `journals` stay open between two looks: opened anew, they are most of what an idle worker does,
+    for each looks at those of all.
+    """
     reader = DeliveryStatusReader(settings.data)
     status = reader.status()
     now = SystemClock().now()
     records, size = status.aside, 0
     oldest: list[PredictionId] = [status.oldest_aside] if status.oldest_aside else []
-    for instance in find_journals(settings.data):
-        with closing(SqliteJournalReader(settings.data, instance)) as journal:
-            found = undelivered(journal, status.cursors.get(journal.journal_id, 0))
+    for journal in journals():
+        found = undelivered(journal, status.cursors.get(journal.journal_id, 0))
         records, size = records + found.records, size + found.bytes
         oldest += [found.oldest] if found.oldest else []
     age_s = max((((now - ids.made_at(id)).total_seconds()) for id in oldest), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from ddx.adapters import logs
 from ddx.core.record import EngineAnswer, Prediction, Request
 from ddx.core.registry import EngineKind, Model
 from ddx.errors import JournalInUse, MissingExtra
-from ddx.ports import AdvisedEngine, Claims, Engine, Journal, Terminology
+from ddx.ports import AdvisedEngine, Claims, Engine, Journal, JournalReader, Terminology
 from ddx.services.admission import Admission, Backlog, Limits
 from ddx.services.batch import Batches
 from ddx.services.fallback import FallbackEngine
@@ -132,8 +132,8 @@ def batches(
     )
 
 
-def admission(settings: Settings) -> Admission:
-    """Return what decides whether a request may be taken."""
+def admission(settings: Settings, journals: Callable[[], Iterable[JournalReader]]) -> Admission:
+    """Return what decides whether a request may be taken. `journals`: those of the data folder."""
     from ddx.adapters.system import free_bytes
 
     limits = Limits(
@@ -145,7 +145,9 @@ def admission(settings: Settings) -> Admission:
 
     if settings.journal == "memory":
         return Admission(limits, partial(free_bytes, settings.home), Backlog)
-    return Admission(limits, partial(free_bytes, settings.data), partial(backlog, settings))
+    return Admission(
+        limits, partial(free_bytes, settings.data), partial(backlog, settings, journals)
+    )
 
 
 _COMMANDS = 20

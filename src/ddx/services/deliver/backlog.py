@@ -13,7 +13,6 @@ from ddx.ports import JournalReader
 
 DELIVERED = frozenset({Kind.FINISHED, Kind.FEEDBACK})
 """Kinds of events that MLflow is to show."""
-_WINDOW = 256
 _PAGE = 1000
 _ALL = 1_000_000
 """Notes are few: a delivery has one while it is under way, in doubt or refused."""
@@ -68,9 +67,10 @@ def waiting(journals: Iterable[JournalReader], state: Notes) -> Iterator[Predict
 
 def _first_finished(journal: JournalReader, cursor: int) -> PredictionId | None:
     # Events that finish nothing end soon: there are no more of them than running requests.
-    while window := journal.events(cursor, _WINDOW):
+    limit = 8
+    while window := journal.events(cursor, limit):
         for event in window:
             if event.kind is Kind.FINISHED:
                 return event.prediction_id
-        cursor = window[-1].seq
+        cursor, limit = window[-1].seq, 2 * limit
     return None
