@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import statistics
 import struct
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import worked
-from bench.capacity_model import EVENTS, split
+from bench.capacity_model import EVENTS, Costs, split
 from bench.load import CASE, Load, fdatasync_ms, free_port, process, wrk
-from bench.processes import Taken, taken
+from bench.processes import Taken, on_one_core, taken
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 
+WARM_S = 1.0
 DDX = [sys.executable, "-m", "ddx"]
 
 
@@ -39,14 +42,22 @@ class Sample:
 
 @contextmanager
 def server(home: Path, workers: int, engine_ms: float, journal: str = "sqlite") -> Iterator[Served]:
-    """Start a server without a deliverer, whose engine burns `engine_ms` of processor time."""
+    """Start a server without a deliverer, whose engine burns `engine_ms` of processor time.
+
+    It stands still, all of its processes, but for what is asked of it here: several are there at a
+    time, and those that are not measured must take nothing.
+    """
     home.mkdir()
     port = free_port()
     environment = worked.settings(home, port, workers, engine_ms) | {"DDX_JOURNAL": journal}
     address = f"http://127.0.0.1:{port}"
     serve = [*DDX, "serve", "--no-deliverer"]
     with process(serve, f"{address}/readyz", environment, home / "serve.log") as parent:
-        yield Served(home / "ddx_data", address, parent.pid)
+        os.killpg(parent.pid, signal.SIGSTOP)
+        try:
+            yield Served(home / "ddx_data", address, parent.pid)
+        finally:
+            os.killpg(parent.pid, signal.SIGCONT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +71,15 @@ class Served:
     def under(self, connections: int, seconds: float) -> Sample:
         """Load it with predictions."""
         url = f"{self.address}/predict/v1"
-        wrk(url, connections, min(2.0, seconds))
-        self._settle()
-        return self._counted(url, connections, seconds, "POST")
-
-    def idle_s(self, seconds: float) -> float:
-        """Return the processor time that it takes in a second without any request."""
-        before = taken(self.pid)
-        time.sleep(seconds)
-        return (taken(self.pid) - before).cpu_s / seconds
+        with self._awake():
+            wrk(url, connections, WARM_S)
+            self._settle()
+            return self._counted(url, connections, seconds, "POST")
 
     def bare(self, connections: int, seconds: float) -> Sample:
         """Load it with requests that ask for nothing."""
-        return self._counted(f"{self.address}/healthz", connections, seconds, "GET")
+        with self._awake():
+            return self._counted(f"{self.address}/healthz", connections, seconds, "GET")
 
     def reply(self) -> bytes:
         """Return the body of a prediction's reply."""
@@ -81,8 +88,16 @@ class Served:
             data=json.dumps({"case": CASE}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(asked) as answer:
+        with self._awake(), urllib.request.urlopen(asked) as answer:
             return bytes(answer.read())
+
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        os.killpg(self.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.killpg(self.pid, signal.SIGSTOP)
 
     def _counted(self, url: str, connections: int, seconds: float, method: str) -> Sample:
         events, commits = self.events(), self._commits()
@@ -150,48 +165,95 @@ def syncs_ms(folder: Path, writers: int, times: int = 100) -> float:
     return statistics.median(found)
 
 
-def server_costs(home: Path, connections: int, seconds: float, sync_ms: float) -> dict[str, float]:
-    """Measure one process at low and at full load, with its journal on disk and in memory."""
-    with server(home / "memory", 1, 0, "memory") as served:
-        bare = served.bare(connections, seconds)
-        memory = served.under(connections, seconds)
-    with server(home / "sqlite", 1, 0) as served:
-        reply = served.reply()
-        alone_s = served.idle_s(seconds)
-        low = served.under(1, seconds)
-        full = served.under(connections, seconds)
-    # Closed, so that its log is in it.
-    predictions = served.events() / EVENTS
-    journal_bytes = (served.data / "journals" / "main.db").stat().st_size / predictions
-    with server(home / "team", 2, 0) as served:
-        idle_s = served.idle_s(seconds)
-        # One connection: one of the two answers all of it.
-        team = served.under(1, seconds)
-    fixed_ms, commit_ms = split(_of_one(low), _of_one(full))
-    http_ms = 1000 * bare.taken.cpu_s / bare.count
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """Servers whose loads say what a prediction costs; all but `spare` share a core with the load,
+    as each worker does where all cores are in use.
+    """
+
+    memory: Served
+    """Its journal is in memory."""
+    one: Served
+    pair: Served
+    """Two workers."""
+    spare: Served
+    """One process, with all cores."""
+
+
+@contextmanager
+def lone_servers(home: Path) -> Iterator[Lone]:
+    """Start them."""
+    with ExitStack() as stack:
+        with on_one_core():
+            memory = stack.enter_context(server(home / "memory", 1, 0, "memory"))
+            one = stack.enter_context(server(home / "one", 1, 0))
+            pair = stack.enter_context(server(home / "pair", 2, 0))
+        yield Lone(memory, one, pair, stack.enter_context(server(home / "spare", 1, 0)))
+
+
+def loads(lone: Lone, connections: int, seconds: float) -> dict[str, float]:
+    """Load each at low and at full load: so many connections, of which a core has its share.
+
+    Returns milliseconds of processor time and commits for one prediction, and what needs no more
+    reckoning: names of `Costs`.
+    """
+    shared = max(1, connections // (os.cpu_count() or 1))
+    with on_one_core():
+        bare = lone.memory.bare(shared, seconds)
+        memory = lone.memory.under(shared, seconds)
+        low = lone.one.under(1, seconds)
+        full = lone.one.under(shared, seconds)
+        pair = lone.pair.under(shared, seconds)
+        reply = lone.one.reply()
+    spare = lone.spare.under(connections, seconds)
+    found = {"bare": bare, "memory": memory, "low": low, "full": full, "pair": pair, "spare": spare}
     return {
-        "http_ms": http_ms,
-        "record_ms": 1000 * memory.taken.cpu_s / memory.count - http_ms,
-        "fixed_ms": fixed_ms,
-        "commit_ms": commit_ms,
-        "team_ms": max(0.0, _busy_ms(team, idle_s, seconds) - _busy_ms(low, alone_s, seconds)),
-        "kernel_ms": 1000 * full.taken.kernel_s / full.count,
+        **{f"{name}_cpu": 1000 * one.taken.cpu_s / one.count for name, one in found.items()},
+        **{f"{name}_commits": one.commits / one.count for name, one in found.items()},
+        "full_took": 1000 * seconds / full.count,
+        "spare_took": 1000 * seconds / spare.count,
+        "kernel_ms": 1000 * spare.taken.kernel_s / spare.count,
         "generator_ms": 1000 * full.generator_s / full.count,
         "latency_ms": low.load.p50_ms,
-        "commit_every_ms": 1000 * seconds / full.commits,
-        "sync_ms": sync_ms,
-        "journal_bytes": journal_bytes,
+        "sync_ms": syncs_ms(lone.one.data, 1),
         "written_bytes": full.taken.written / full.count,
         "request_bytes": len(json.dumps({"case": CASE})),
         "reply_bytes": len(reply),
     }
 
 
-def _busy_ms(sample: Sample, idle_s: float, seconds: float) -> float:
-    """Return the processor time of one prediction without what an idle server takes, too."""
-    return 1000 * (sample.taken.cpu_s - idle_s * seconds) / sample.count
+def server_costs(loads: Mapping[str, float], connections: int) -> dict[str, float]:
+    """Return names of `Costs`, by what `loads` found; differences of medians, not medians of
+    differences, for those are mostly noise.
+    """
+    fixed_ms, commit_ms = split(
+        (loads["low_cpu"], loads["low_commits"]), (loads["full_cpu"], loads["full_commits"])
+    )
+
+    def more_ms(name: str) -> float:
+        known_ms = fixed_ms + loads[f"{name}_commits"] * commit_ms
+        return max(0.0, loads[f"{name}_cpu"] - known_ms)
+
+    def stand_ms(name: str, busy_ms: float) -> float:
+        return max(0.0, loads[f"{name}_took"] - busy_ms) / loads[f"{name}_commits"]
+
+    return {
+        **{name: value for name, value in loads.items() if name in Costs.__slots__},
+        "http_ms": loads["bare_cpu"],
+        "record_ms": loads["memory_cpu"] - loads["bare_cpu"],
+        "fixed_ms": fixed_ms,
+        "commit_ms": commit_ms,
+        "crowd_ms": more_ms("pair"),
+        "stand_ms": stand_ms("full", loads["full_cpu"] + loads["generator_ms"]),
+        "apart_ms": more_ms("spare"),
+        "apart_stand_ms": stand_ms("spare", loads["spare_cpu"] - loads["kernel_ms"]),
+        "commit_every_ms": loads["full_took"] / loads["full_commits"],
+        "gathered": EVENTS / loads["spare_commits"] / connections,
+    }
 
 
-def _of_one(sample: Sample) -> tuple[float, float]:
-    """Return (processor time in ms, commits) of one prediction."""
-    return 1000 * sample.taken.cpu_s / sample.count, sample.commits / sample.count
+def journal_bytes(data: Path) -> float:
+    """Return what a prediction takes in a journal that is closed, so that its log is in it."""
+    with closing(SqliteJournalReader(data, "main")) as reader:
+        events = reader.last_seq()
+    return (data / "journals" / "main.db").stat().st_size / (events / EVENTS)

@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from bench.capacity_model import EVENTS, MOST_EVENTS, Costs, events_of_commit, server_ms, turn_ms
+from bench.capacity_model import (
+    EVENTS,
+    MOST_EVENTS,
+    Costs,
+    events_of_commit,
+    every_ms,
+    server_ms,
+    stand_ms,
+)
 
 DAY_S = 86_400
 MONTH_S = 730 * 3600
@@ -68,7 +76,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker at the share of a core that is aimed at."""
+    """One worker at the share of its time that is aimed at, on a core of its own."""
 
     per_second: float
     commits: float
@@ -77,13 +85,14 @@ class Worker:
 
 
 def worker(costs: Costs, assumed: Assumed, target: float) -> Worker:
-    """Return what one worker answers on `target` of a core, on the assumed disk."""
-    every_ms = assumed.journal_sync_ms + costs.commit_ms + turn_ms(assumed.engine_ms)
+    """Return what one worker answers in `target` of its time, with the assumed disk."""
+    turn = every_ms(costs, assumed.journal_sync_ms, assumed.engine_ms)
     rate, found = 1.0, None
     for _ in range(100):
-        commits = EVENTS / events_of_commit(EVENTS * rate, every_ms, MOST_EVENTS)
-        cpu_ms = server_ms(costs, commits, assumed.engine_ms, team=True)
-        found = Worker(1000 * target / (cpu_ms - costs.kernel_ms), commits, cpu_ms)
+        commits = EVENTS / events_of_commit(EVENTS * rate, turn, MOST_EVENTS)
+        cpu_ms = server_ms(costs, commits, assumed.engine_ms)
+        idle_ms = commits * stand_ms(costs, assumed.journal_sync_ms)
+        found = Worker(1000 * target / (cpu_ms + idle_ms), commits, cpu_ms)
         rate = (rate + found.per_second) / 2
     assert found is not None
     return found

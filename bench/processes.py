@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -67,11 +68,22 @@ def _stat(path: Path) -> list[int]:
     return [0, *map(int, fields[1:])]
 
 
-def usable_cores(processes: int, seconds: float, reference: float) -> float:
-    """Return how many cores' work this many busy processes get done at this moment.
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Keep this process, and those that it starts meanwhile, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
-    One is what a core does alone in a second of processor time: `reference`. Two that share the
-    parts of a core do less each, and other work takes some away: both are in the figure.
+
+def usable_turns(processes: int, seconds: float) -> float:
+    """Return what this many busy processes get done in a second at this moment, in turns.
+
+    Two that share the parts of a core do less each, and other work takes some away: both are in the
+    figure.
     """
     ends, workers = [], []
     for _ in range(processes):
@@ -80,26 +92,17 @@ def usable_cores(processes: int, seconds: float, reference: float) -> float:
         ends.append(here)
     for worker in workers:
         worker.start()
-    done = [one.recv() for one in ends]
+    done = [int(one.recv()) for one in ends]
     for worker in workers:
         worker.join()
-    return float(sum(turns for turns, _ in done) / seconds / reference)
-
-
-def turns_a_second(seconds: float) -> float:
-    """Return what a core does in a second of processor time."""
-    here, there = multiprocessing.Pipe(duplex=False)
-    _busy(seconds, there)
-    turns, spent_s = here.recv()
-    return float(turns / spent_s)
+    return sum(done) / seconds
 
 
 def _busy(seconds: float, told: Connection) -> None:
     # As a server's: the kernel may deal processor time out by session.
-    if os.getpid() != os.getsid(0) and multiprocessing.parent_process() is not None:
-        os.setsid()
-    turns, spent_s, until = 0, time.process_time(), time.monotonic() + seconds
+    os.setsid()
+    turns, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
         sum(range(5000))
         turns += 1
-    told.send((turns, time.process_time() - spent_s))
+    told.send(turns)

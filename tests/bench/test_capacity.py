@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from bench.capacity import inputs, plan_lines
-from bench.capacity_costs import commits
+from bench.capacity_costs import commits, server_costs
 from bench.capacity_model import EVENTS, Costs, Place, events_of_commit, forecast
 from bench.capacity_plan import Assumed, limits, money, needs, worker
-from bench.processes import taken
+from bench.processes import on_one_core, taken
 from tests.make import finished
 
 from ddx.adapters.sqlite_journal import SqliteJournal
@@ -23,7 +23,11 @@ COSTS = Costs(
     | {
         "fixed_ms": 1.0,
         "commit_ms": 0.0,
-        "team_ms": 0.0,
+        "crowd_ms": 0.0,
+        "stand_ms": 0.0,
+        "apart_ms": 0.0,
+        "apart_stand_ms": 0.0,
+        "gathered": 0.5,
         "kernel_ms": 0.2,
         "generator_ms": 0.25,
         "latency_ms": 5.0,
@@ -31,7 +35,9 @@ COSTS = Costs(
         "files": 5.0,
     }
 )
-PLACE = Place(workers=1, connections=64, worker_cores=1, all_cores=2, sync_ms=1)
+PLACE = Place(workers=1, cores=2, connections=64, worker_cores=1, all_cores=2, sync_ms=1)
+TEAM = replace(PLACE, workers=2, worker_cores=2)
+"""As many workers as cores: the load is on theirs, too."""
 
 
 def assumed(**changes: float) -> Assumed:
@@ -53,15 +59,45 @@ def test_one_worker_is_bound_by_the_one_core_on_which_it_runs_python() -> None:
 def test_more_workers_than_cores_are_bound_by_the_cores_that_the_load_shares() -> None:
     said = forecast(COSTS, replace(PLACE, workers=4, worker_cores=2))
 
-    assert said.bound_by == "cores"
     assert said.per_second == pytest.approx(2 * 1000 / (1.0 + 0.25))
 
 
-def test_what_a_team_costs_more_is_paid_by_several_workers_alone() -> None:
-    costs = replace(COSTS, team_ms=0.5)
+def test_cores_that_do_less_together_bound_what_their_workers_answer() -> None:
+    less = forecast(COSTS, replace(TEAM, worker_cores=1.8, all_cores=1.5))
 
-    assert forecast(costs, PLACE).cpu_ms == 1.0
-    assert forecast(costs, replace(PLACE, workers=2)).cpu_ms == 1.5
+    assert less.bound_by == "cores"
+    assert less.per_second == pytest.approx(1.5 * 1000 / (1.0 + 0.25))
+
+
+def test_what_workers_that_share_a_core_cost_more_is_paid_by_them_alone() -> None:
+    costs = replace(COSTS, crowd_ms=0.5)
+    found = [forecast(costs, replace(TEAM, workers=number)).cpu_ms for number in (1, 2, 4, 6)]
+
+    assert found == [1.0, 1.0, 1.5, 2.0]
+
+
+def test_a_worker_stands_still_for_its_syncs_and_another_on_its_core_goes_on() -> None:
+    costs = replace(COSTS, stand_ms=0.5, apart_stand_ms=0.5)
+    two, four = (forecast(costs, replace(TEAM, workers=number)) for number in (2, 4))
+    own_ms = 1.0 + 0.25
+
+    # Where one stands, the other has a core to spare for its load and the kernel's share.
+    assert 2000 / (own_ms + two.commits * 0.5) < two.per_second < 2000 / own_ms
+    assert four.commits > two.commits, "fewer connections for each"
+    assert four.per_second > two.per_second, "all the same"
+    assert four.per_second < 2000 / own_ms
+
+
+def test_threads_on_two_cores_cost_more_where_there_is_one_to_spare() -> None:
+    costs = replace(COSTS, apart_ms=0.3, apart_stand_ms=0.8)
+    alone, full = forecast(costs, PLACE), forecast(costs, TEAM)
+
+    assert alone.cpu_ms == pytest.approx(1.3)
+    assert full.cpu_ms == pytest.approx(1.0)
+    assert alone.commits == pytest.approx(EVENTS / 32), (
+        "half of its connections wait for the same commit"
+    )
+    assert alone.per_second == pytest.approx(1000 / (1.3 - 0.2 + alone.commits * 0.8))
 
 
 def test_few_connections_are_bound_by_what_each_waits_for() -> None:
@@ -74,10 +110,12 @@ def test_few_connections_are_bound_by_what_each_waits_for() -> None:
 
 
 def test_a_disk_that_syncs_once_in_ten_seconds_bounds_full_commits() -> None:
-    said = forecast(COSTS, replace(PLACE, connections=1_000_000, sync_ms=10_000))
+    for place in (PLACE, TEAM):
+        said = forecast(COSTS, replace(place, connections=1_000_000, sync_ms=10_000))
 
-    assert said.bound_by == "commits"
-    assert said.per_second == pytest.approx(512 / 2 / 10)
+        assert said.commits == pytest.approx(EVENTS / 512, rel=0.01)
+        each = place.workers * 512 / EVENTS / 10
+        assert said.per_second == pytest.approx(each, rel=0.05), "a commit of 512 in ten seconds"
 
 
 def test_the_engine_is_paid_for_in_the_server() -> None:
@@ -86,15 +124,70 @@ def test_the_engine_is_paid_for_in_the_server() -> None:
 
 def test_commits_get_fewer_with_the_load_and_agree_with_the_rate_they_make() -> None:
     costs = replace(COSTS, commit_ms=0.4)
-    low = forecast(costs, replace(PLACE, connections=1))
-    said = forecast(costs, PLACE)
+    low = forecast(costs, replace(TEAM, connections=2))
+    said = forecast(costs, TEAM)
 
     assert low.commits == EVENTS
     assert said.commits < 1
     assert said.commits == pytest.approx(
-        EVENTS / events_of_commit(EVENTS * said.per_second, 4.0, 64), rel=1e-3
+        EVENTS / events_of_commit(EVENTS * said.per_second / 2, 4.0, 32), rel=1e-3
     )
     assert said.cpu_ms == pytest.approx(1.0 + 0.4 * said.commits)
+
+
+def test_an_engine_keeps_the_interpreter_from_the_journal_so_that_commits_take_more_time() -> None:
+    slow, slower = (forecast(COSTS, replace(TEAM, engine_ms=ms)) for ms in (2, 50))
+
+    for said, every_ms in ((slow, 4.0 + 2), (slower, 4.0 + 5)):
+        assert said.commits == pytest.approx(
+            min(2.0, EVENTS / (EVENTS * said.per_second / 2 * every_ms / 1000)), rel=1e-3
+        )
+
+
+def test_costs_follow_from_loads() -> None:
+    loads = {
+        "bare_cpu": 0.2,
+        "memory_cpu": 0.5,
+        "low_cpu": 1.2,
+        "low_commits": 2.0,
+        "full_cpu": 0.9,
+        "full_commits": 0.5,
+        "full_took": 1.0,
+        "pair_cpu": 1.05,
+        "pair_commits": 0.75,
+        "spare_cpu": 0.9,
+        "spare_commits": 0.125,
+        "spare_took": 0.95,
+        "kernel_ms": 0.05,
+        "generator_ms": 0.04,
+    }
+    found = server_costs(loads, 32)
+
+    assert found["commit_ms"] == pytest.approx((1.2 - 0.9) / 1.5)
+    assert found["fixed_ms"] == pytest.approx(0.9 - 0.5 * 0.2)
+    assert found["crowd_ms"] == pytest.approx(1.05 - 0.8 - 0.75 * 0.2)
+    assert found["apart_ms"] == pytest.approx(0.9 - 0.8 - 0.125 * 0.2)
+    assert found["stand_ms"] == pytest.approx((1.0 - 0.9 - 0.04) / 0.5)
+    assert found["apart_stand_ms"] == pytest.approx((0.95 - (0.9 - 0.05)) / 0.125)
+    assert found["commit_every_ms"] == pytest.approx(2.0)
+    assert found["gathered"] == pytest.approx(16 / 32)
+    assert found["http_ms"] == 0.2
+    assert found["record_ms"] == pytest.approx(0.3)
+
+
+def test_a_forecast_from_the_measured_costs_is_settled() -> None:
+    for workers in (1, 2, 3, 4, 8, 64):
+        for connections in (1, 32, 4096):
+            place = replace(
+                PLACE,
+                workers=workers,
+                connections=connections,
+                worker_cores=min(workers, 2),
+                sync_ms=0.25,
+            )
+            said = forecast(inputs(None)[0], place)
+            again = forecast(inputs(None)[0], replace(place, engine_ms=1e-9))
+            assert said.per_second == pytest.approx(again.per_second, rel=1e-3)
 
 
 def test_cores_are_counted_for_the_peak_and_bytes_for_the_mean() -> None:
@@ -197,3 +290,14 @@ def test_the_time_of_a_child_and_of_a_second_thread_is_counted() -> None:
         process.stdin.flush()
     assert found.cpu_s >= 0.85, "its own thread, a child that ended, one that runs"
     assert found.main_s < found.cpu_s - 0.5
+
+
+def test_one_core_is_for_what_starts_meanwhile_and_not_for_what_comes_after() -> None:
+    def seen() -> int:
+        script = "import os; print(len(os.sched_getaffinity(0)))"
+        return int(subprocess.check_output([sys.executable, "-c", script]))
+
+    before = seen()
+    with on_one_core():
+        assert seen() == 1
+    assert seen() == before
