@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socketserver
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,22 @@ def _given_back() -> Iterator[None]:
     for one in list(root.handlers):
         if type(one).__module__ == logs.__name__:
             root.removeHandler(one)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clients_may_go() -> Iterator[None]:
+    """Let a stub say nothing of a client that closes its connection, at whatever time: what its
+    thread prints would be in the standard error of the test that runs then.
+    """
+    before = socketserver.BaseServer.handle_error
+
+    def quiet(server: socketserver.BaseServer, request: object, client: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            before(server, request, client)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socketserver.BaseServer, "handle_error", quiet)
+        yield
 
 
 @pytest.fixture(scope="session")
