@@ -360,6 +360,20 @@ class TrackerUnavailable(DdxError):
     advice = "Start MLflow or correct its address; delivery goes on by itself."
 
 
+class DatabaseUnavailable(TrackerUnavailable):
+    """The database that db_uri names cannot be reached now, or lets nobody in."""
+
+    advice = "Start the database or correct db_uri; delivery goes on by itself."
+
+
+class StoreUnavailable(TrackerUnavailable):
+    """Where artifacts are cannot be reached now, or lets nobody in."""
+
+    advice = (
+        "Start the store, or give the environment its credentials, and repeat: nothing is lost."
+    )
+
+
 class DeliveryRefused(DdxError):
     """MLflow refuses this run, and would again."""
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tracking_server import a_free_port
 
 pytest.importorskip("mlflow", reason="needs the extra `tracking`")
 
-from ddx.adapters.mlflow_runs import moving
-from ddx.errors import MoveRefused
+from ddx.adapters.mlflow_runs import moving, moving_files
+from ddx.errors import DatabaseUnavailable, MoveRefused, StoreUnavailable
 
 
 @pytest.fixture
@@ -108,4 +109,50 @@ def test_a_database_without_mlflows_tables_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(MoveRefused, match="no tables of MLflow"):
         moving.move(
             f"sqlite:///{tmp_path}/empty.db", f"sqlite:///{tmp_path}/n.db", tmp_path / "s", said
+        )
+
+
+def test_a_database_that_does_not_answer_is_said_as_that(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    away = f"postgresql+psycopg://ddx@127.0.0.1:{a_free_port()}/mlflow"
+    with pytest.raises(DatabaseUnavailable) as told:
+        moving.move(away, f"sqlite:///{tmp_path}/new.db", tmp_path / "state", said)
+    assert "Start the database" in told.value.advice
+
+
+def test_a_store_without_credentials_is_said_as_that(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{a_free_port()}")
+    root = tmp_path / "files"
+    (root / "1" / "run" / "artifacts").mkdir(parents=True)
+    (root / "1" / "run" / "artifacts" / "case.txt").write_text("a case")
+    _place(old, root / "1")
+
+    def move() -> None:
+        moving_files.move_files(old, "s3://bucket/files", tmp_path / "state", said)
+
+    with pytest.raises(StoreUnavailable, match="credentials"):
+        move()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    # MLflow keeps a client for each address.
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{a_free_port()}")
+    with pytest.raises(StoreUnavailable, match="nothing answers"):
+        move()
+
+
+def _place(uri: str, folder: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as db, db:
+        db.execute(
+            "update experiments set artifact_location = ? where experiment_id = 1", (str(folder),)
         )

@@ -66,6 +66,14 @@ def test_a_deliverer_without_progress_is_told_but_refuses_nobody(site: Site) -> 
     assert site.failed() == {"delivery"}
 
 
+def test_the_time_since_the_last_progress_is_told_before_it_is_a_fault(site: Site) -> None:
+    for idle_s, says in ((4.0, "progressing"), (8.0, "last progress 8 s ago")):
+        site.backlog = Backlog(records=1, bytes=9, oldest_age_s=11.0, idle_s=idle_s)
+        site.admission.refresh()
+        assert next(c.found for c in site.admission.checks() if c.name == "delivery") == says
+        assert site.failed() == set()
+
+
 def test_a_deliverer_with_nothing_to_do_need_not_progress(site: Site) -> None:
     site.backlog = Backlog(idle_s=1000.0)
     site.admission.refresh()

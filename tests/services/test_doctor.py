@@ -82,6 +82,15 @@ def test_the_database_is_judged_by_its_integrity_and_its_revision_is_said(
     assert says in found.found
 
 
+def test_a_database_behind_a_server_is_to_be_started_not_kept() -> None:
+    found = doctor.database(
+        exists=True, trouble="away", revision=None, where="postgresql://db", file=False
+    )
+
+    assert not found.ok
+    assert "Start the database" in found.advice
+
+
 @pytest.mark.parametrize(
     ("version", "ok"),
     [(None, False), ("3.16.0", False), ("3.16.1", True), ("3.17.2", True), ("4.0.0rc1", True)],

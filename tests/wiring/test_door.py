@@ -5,14 +5,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.tracking_server import a_free_port
 
 from ddx import settings
 from ddx.adapters import http_probe
 from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
-from ddx.errors import UntestedSchema
+from ddx.errors import DatabaseUnavailable, UntestedSchema
+from ddx.settings import Settings
 from ddx.wiring import doors
 
 TESTED = "dc11669786a5"
@@ -83,3 +86,34 @@ def test_the_bulk_door_that_is_asked_for_is_not_replaced_silently(tmp_path: Path
 
 def test_a_foreign_tracking_server_takes_the_client_door(tmp_path: Path) -> None:
     assert isinstance(door(tmp_path, DDX_TRACKING_URI="http://127.0.0.1:1"), ClientRuns)
+
+
+def away(home: Path, driver: str) -> Settings:
+    """Settings of a database, and of an MLflow, that nobody started."""
+    loaded = settings.load({"DDX_MLFLOW_PORT": str(a_free_port())}, home)
+    return replace(loaded, db_uri=f"{driver}://ddx@127.0.0.1:{a_free_port()}/mlflow")
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["MLflow answers", "MLflow is away"])
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
+def test_a_database_that_nobody_reaches_is_what_a_command_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, *, answers: bool
+) -> None:
+    pytest.importorskip(driver.partition("+")[2])
+    mlflow_answers(monkeypatch, after=0 if answers else 1000)
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached") as told:
+        doors.door(away(tmp_path, driver), threading.Event(), tries=2)
+    assert "db_uri" in told.value.advice
+
+
+def test_a_deliverer_waits_for_a_database_that_mlflow_does_not_reach_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg")
+    mlflow_answers(monkeypatch, after=0)
+    stop = threading.Event()
+    timer = threading.Timer(0.5, stop.set)
+    timer.start()
+    found = doors.door(away(tmp_path, "postgresql+psycopg"), stop)
+    assert isinstance(found, BulkRuns), "not the slow door for all its life"
+    timer.join()

@@ -26,6 +26,7 @@ _CODE = exits.EXIT_CODE
         _CODE["bad_backup"],
         _CODE["output_refused"],
         _CODE["move_refused"],
+        _CODE["mlflow_unavailable"],
     ),
 )
 @click.argument("words", metavar="[verify] PATH...", nargs=-1, required=True)

@@ -32,6 +32,16 @@ class Limits:
     """A deliverer without progress for so long, with work waiting, is reported."""
 
 
+_MOMENT_S = 5.0
+"""A deliverer that has nothing to do, or is at its next records, says so more often."""
+
+
+def _progress(backlog: Backlog) -> str:
+    if backlog.records and backlog.idle_s > _MOMENT_S:
+        return f"last progress {backlog.idle_s:.0f} s ago"
+    return "progressing"
+
+
 class Admission:
     """Looks now and then (`refresh`), and answers at once from what it last saw (`check`)."""
 
@@ -77,7 +87,7 @@ class Admission:
             Check(
                 name="delivery",
                 ok=not stalled,
-                found=f"last progress {backlog.idle_s:.0f} s ago" if stalled else "progressing",
+                found=_progress(backlog),
                 advice="Look at `ddx doctor`: MLflow may be away.",
             ),
         ]

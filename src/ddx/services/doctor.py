@@ -73,8 +73,10 @@ def modes(open_to_others: Sequence[str]) -> Check:
     )
 
 
-def database(*, exists: bool, trouble: str | None, revision: str | None, where: str) -> Check:
-    """Judge MLflow's database."""
+def database(
+    *, exists: bool, trouble: str | None, revision: str | None, where: str, file: bool = True
+) -> Check:
+    """Judge MLflow's database, which is a file or behind a server."""
     if not exists:
         return Check(name="MLflow database", ok=True, found=f"not made yet: {where}")
     if trouble:
@@ -82,7 +84,9 @@ def database(*, exists: bool, trouble: str | None, revision: str | None, where: 
             name="MLflow database",
             ok=False,
             found=f"{where}: {trouble}",
-            advice="Keep the file as it is; every run can be delivered again from the journal.",
+            advice="Keep the file as it is; every run can be delivered again from the journal."
+            if file
+            else "Start the database or correct db_uri: delivery goes on by itself.",
         )
     tested = "" if revision == TESTED_REVISION else f", not the tested {TESTED_REVISION}"
     return Check(

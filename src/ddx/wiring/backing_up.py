@@ -79,8 +79,8 @@ def back_up(
 
     `keys_to` names the second file, or the folder for it. With `since` it is an increment, which
     holds what came after that backup; `identity` opens one that was made elsewhere. Raises
-    OutputRefused, BadBackup, JournalUnavailable, and MoveRefused where MLflow's database cannot be
-    read.
+    OutputRefused, BadBackup, JournalUnavailable, and where MLflow's database cannot be read,
+    DatabaseUnavailable or MoveRefused.
     """
     now = SystemClock().now()
     place, keys = archive.place(path), archive.place(_keys(path, keys_to))

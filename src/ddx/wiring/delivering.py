@@ -29,7 +29,7 @@ from ddx.settings.stores import check_installed
 from ddx.wiring import auditing, mlflow_place, tracking_server, vaults
 from ddx.wiring.archiving import said_when_archived
 from ddx.wiring.deliverers import Held, chores, others
-from ddx.wiring.doors import Journals, door
+from ddx.wiring.doors import DOOR_TRIES_ONCE, Journals, door
 from ddx.wiring.ledger_copying import Copier, copying
 from ddx.wiring.reporting import book_once, bookkeeping
 from ddx.wiring.tracing import trace_once, tracing, wanted
@@ -37,8 +37,6 @@ from ddx.wiring.tracing import trace_once, tracing, wanted
 log = logging.getLogger("ddx")
 TEND_EVERY_S = 2.0
 CHECKPOINT_EVERY_S = 60.0
-DOOR_TRIES_ONCE = 20
-"""Ten seconds where a person waits for the command to end."""
 STANDBY_LOOK_S = 1.0
 
 

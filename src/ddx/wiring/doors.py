@@ -11,7 +11,7 @@ from itertools import count
 
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
 from ddx.adapters.sqlite_journal.store import Paths
-from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
+from ddx.errors import DatabaseUnavailable, DdxError, TrackerUnavailable, UntestedSchema
 from ddx.ports import JournalReader, Runs
 from ddx.settings import Settings
 from ddx.settings.stores import check_installed
@@ -19,6 +19,8 @@ from ddx.wiring import mlflow_login, mlflow_place, vaults
 
 log = logging.getLogger("ddx")
 DOOR_WAIT_S = 0.5
+DOOR_TRIES_ONCE = 20
+"""Ten seconds where a person waits for the command to end."""
 
 
 class Journals:
@@ -55,12 +57,14 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
     """Return the door into MLflow that the settings and the database allow.
 
     Waits for MLflow to make its database: `tries` times DOOR_WAIT_S, or for ever. Raises
-    UntestedSchema where `delivery` is "bulk" and the database has another form, and MissingExtra.
+    UntestedSchema where `delivery` is "bulk" and the database has another form, DatabaseUnavailable
+    where it was waited for in vain, and MissingExtra.
     """
     from ddx.adapters.mlflow_runs import BulkRuns, ClientRuns
 
     mlflow_login.come_in(settings)
-    user, pages, why = _user(), settings.public_url or settings.server_url, ""
+    user, pages = _user(), settings.public_url or settings.server_url
+    trouble: TrackerUnavailable | None = None
     monthly = settings.experiment_period == "month"
     if settings.delivery == "client" or (settings.tracking_uri and settings.delivery == "auto"):
         # A foreign server chooses where its files are.
@@ -70,6 +74,7 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
         return ClientRuns(settings.mlflow_uri, ours, user, pages, folder, monthly=monthly)
     check_installed(settings.db_uri, settings.artifacts_path)
     bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages, monthly=monthly)
+    client = ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly)
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
@@ -80,18 +85,35 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
             untested = isinstance(error, UntestedSchema)
             if untested and settings.delivery == "bulk":
                 raise
-            why = str(error)
-            # Where MLflow answers, its tables are as they will be.
-            if answers:
+            trouble = error
+            # Where MLflow answers, its tables are as they will be. A database that MLflow does not
+            # reach either is waited for.
+            if answers and (not isinstance(error, DatabaseUnavailable) or _reads(client)):
                 break
         else:
+            client.close()
             return bulk
         if stop.wait(DOOR_WAIT_S):
+            client.close()
             return bulk
+    else:
+        if isinstance(trouble, DatabaseUnavailable):
+            bulk.close()
+            client.close()
+            raise trouble
     said = "MLflow's tables cannot be written; its own client is used"
-    log.warning(said, extra={"event": "client_door", "why": why})
+    log.warning(said, extra={"event": "client_door", "why": str(trouble)})
     bulk.close()
-    return ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly)
+    return client
+
+
+def _reads(client: Runs) -> bool:
+    """Whether MLflow gets at its runs."""
+    try:
+        next(iter(client.all_ids()), None)
+    except DdxError:
+        return False
+    return True
 
 
 def _user() -> str:

@@ -93,7 +93,11 @@ def _database(settings: Settings) -> Check:
     else:
         facts = database_facts.server_facts(settings.db_uri)
     return doctor.database(
-        exists=exists, trouble=facts.trouble, revision=facts.revision, where=where
+        exists=exists,
+        trouble=facts.trouble,
+        revision=facts.revision,
+        where=where,
+        file=file is not None,
     )
 
 

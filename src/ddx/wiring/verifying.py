@@ -14,7 +14,7 @@ from ddx.errors import BadCheckpoint
 from ddx.services.verify import Report, Verifier
 from ddx.settings import Settings
 from ddx.wiring.archiving import ArchivedRuns, archiver
-from ddx.wiring.doors import Journals, door
+from ddx.wiring.doors import DOOR_TRIES_ONCE, Journals, door
 
 
 def verify(
@@ -36,7 +36,7 @@ def verify(
         if not mlflow:
             return Verifier(journals(), None).verify(kept)
         with (
-            closing(door(settings, threading.Event())) as runs,
+            closing(door(settings, threading.Event(), tries=DOOR_TRIES_ONCE)) as runs,
             archiver(settings) as found,
         ):
             told = others or (None if settings.claims_uri else ())

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ddx.errors import DdxError, TrackerUnavailable, UntestedSchema
+from ddx.errors import DatabaseUnavailable, DdxError, TrackerUnavailable, UntestedSchema
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -170,6 +170,12 @@ def _translated() -> Iterator[None]:
         raise
     except (exc.DataError, exc.IntegrityError) as error:
         raise RowsRefused(type(error.orig).__name__) from error
+    except exc.OperationalError as error:
+        if not connecting(error):
+            raise TrackerUnavailable(f"MLflow's database: {_kind(error)}") from error
+        raise DatabaseUnavailable(
+            "MLflow's database cannot be reached, or lets nobody in."
+        ) from error
     except exc.DBAPIError as error:
         # Gone, locked, full, or without tables: another day it may go well.
         raise TrackerUnavailable(f"MLflow's database: {_kind(error)}") from error
@@ -183,6 +189,16 @@ def _translated() -> Iterator[None]:
         raise TrackerUnavailable(f"MLflow's database: {type(error).__name__}") from error
     except sqlite3.Error as error:
         raise TrackerUnavailable(f"MLflow's database: {type(error).__name__}") from error
+
+
+def connecting(error: Any) -> bool:
+    """Whether a server was not reached: its drivers tell it by what their errors lack or count."""
+    if isinstance(error.orig, sqlite3.Error):
+        return False
+    if hasattr(error.orig, "sqlstate"):  # psycopg; 08: connection, 28: login, 57P: shutting down
+        return str(error.orig.sqlstate or "08").startswith(("08", "28", "57P"))
+    number = next(iter(error.orig.args), 0)  # pymysql: the client's own, and a login refused
+    return isinstance(number, int) and (2000 <= number < 3000 or number == 1045)
 
 
 def _kind(error: Any) -> str:

@@ -10,7 +10,14 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from ddx.errors import AnswerLost, DdxError, DeliveryRefused, MissingExtra, TrackerUnavailable
+from ddx.errors import (
+    AnswerLost,
+    DdxError,
+    DeliveryRefused,
+    MissingExtra,
+    StoreUnavailable,
+    TrackerUnavailable,
+)
 
 REQUEST_TIMEOUT_S = 30
 """Longer than the 20 s that MLflow waits for a locked SQLite file: then it answers."""
@@ -43,6 +50,19 @@ _NEVER_SENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResol
 """urllib3's errors from before the first byte of a request."""
 _TOLD_TO_WAIT = frozenset({"TooManyRequests", "RequestLimitExceeded", "ResourceExhausted"})
 """Databricks' client's errors of a request that was turned away for its number."""
+
+_STORE_CLOSED = frozenset(
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "DefaultCredentialsError",
+        "CredentialUnavailableError",
+        "ClientAuthenticationError",
+    }
+)
+"""The object stores' clients' errors (S3, Google, Azure) for want of a login."""
+_STORE_AWAY = frozenset({"EndpointConnectionError", "ServiceRequestError"})
+"""Theirs from before the first byte of a request."""
 
 
 @cache
@@ -159,6 +179,12 @@ def _translation(error: Exception, doing: str) -> DdxError:
     kinds = {type(cause).__name__ for cause in causes(error)}
     if any("too many 429" in str(cause) for cause in causes(error)):  # urllib3's words
         kinds.add("TooManyRequests")
+    if kinds & _STORE_CLOSED:
+        return StoreUnavailable(
+            f"{doing}: the store of artifacts lets nobody in without credentials"
+        )
+    if kinds & _STORE_AWAY:
+        return StoreUnavailable(f"{doing}: nothing answers at the store of artifacts")
     if kinds & _NEVER_SENT:
         return TrackerUnavailable(f"{doing}: nothing answers at MLflow's address")
     if kinds & _TOLD_TO_WAIT:

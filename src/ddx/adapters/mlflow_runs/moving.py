@@ -16,9 +16,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddx.adapters.mlflow_runs.database import connecting
 from ddx.adapters.mlflow_runs.library import tables
 from ddx.adapters.mlflow_runs.upgrading import make
-from ddx.errors import DdxError, MoveRefused
+from ddx.errors import DatabaseUnavailable, DdxError, MoveRefused
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Table
@@ -270,12 +271,16 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def _said() -> Iterator[None]:
     """Say errors of the databases in our words, without their text: it can quote values."""
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     try:
         yield
     except DdxError:
         raise
+    except OperationalError as error:
+        if connecting(error):
+            raise DatabaseUnavailable("A database cannot be reached, or lets nobody in.") from None
+        raise MoveRefused(f"A database refuses: {type(error.orig).__name__}.") from None
     except SQLAlchemyError as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         raise MoveRefused(f"A database could not be reached or refused a row: {kind}.") from None
