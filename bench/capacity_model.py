@@ -130,10 +130,12 @@ def turns(workers: int, cores: int, work_ms: float, stand_ms: float) -> tuple[fl
 
     >>> turns(1, 2, 3, 1)
     (0.75, 1.0)
-    >>> turns(2, 2, 3, 1)  # each has a core of its own, and both work in 9 of 16 moments
-    (1.5, 0.4375)
-    >>> [round(found, 3) for found in turns(4, 2, 3, 1)]  # another works while one stands
-    [1.97, 0.028]
+    >>> [round(found, 4) for found in turns(2, 2, 3, 1)]  # both work in 9 of 16 moments
+    [1.5, 0.4375]
+    >>> [round(found, 4) for found in turns(4, 2, 3, 1)]  # another works while one stands
+    [1.9703, 0.0275]
+    >>> turns(1000, 2, 3, 1)
+    (2.0, 0.0)
     >>> turns(1, 2, 3, 0), turns(4, 2, 3, 0)
     ((1.0, 1.0), (2.0, 0.0))
     """
@@ -143,6 +145,7 @@ def turns(workers: int, cores: int, work_ms: float, stand_ms: float) -> tuple[fl
     for working in range(1, workers + 1):
         coming, done = (workers - working + 1) / stand_ms, min(working, cores) / work_ms
         weights.append(weights[-1] * coming / done)
+        weights = [weight / weights[-1] for weight in weights]  # of hundreds of workers, too
     used = sum(min(working, cores) * weight for working, weight in enumerate(weights))
     return used / sum(weights), sum(weights[:cores]) / sum(weights)
 

@@ -123,7 +123,9 @@ def test_a_database_that_does_not_answer_is_said_as_that(tmp_path: Path) -> None
 def test_a_store_without_credentials_is_said_as_that(
     old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("boto3")
+    boto3 = pytest.importorskip("boto3")
+    # It keeps the credentials that it finds, for whoever comes later.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):

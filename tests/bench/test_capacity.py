@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from bench.capacity import inputs, plan_lines
@@ -16,6 +18,7 @@ from bench.capacity_plan import Assumed, limits, money, needs, worker
 from bench.processes import on_one_core, taken
 from tests.make import finished
 
+from bench import capacity_model, capacity_rounds
 from ddx.adapters.sqlite_journal import SqliteJournal
 
 COSTS = Costs(
@@ -142,6 +145,14 @@ def test_an_engine_keeps_the_interpreter_from_the_journal_so_that_commits_take_m
         assert said.commits == pytest.approx(
             min(2.0, EVENTS / (EVENTS * said.per_second / 2 * every_ms / 1000)), rel=1e-3
         )
+
+
+@pytest.mark.parametrize("module", [capacity_model, capacity_rounds])
+def test_the_examples_beside_the_arithmetic_are_true(module: ModuleType) -> None:
+    done = doctest.testmod(module)
+
+    assert done.attempted
+    assert not done.failed
 
 
 def test_costs_follow_from_loads() -> None:
