@@ -28,13 +28,13 @@ class Costs:
     commit_ms: float
     """One commit, whatever the number of its events."""
     crowd_ms: float
-    """What a prediction costs more where two workers share a core: each evicts the other's data."""
+    """What a prediction costs more where two workers share a core."""
     stand_ms: float
     """What each commit leaves idle of the worker's core: the worker waits for the sync."""
     apart_ms: float
     """What a prediction costs more with a core to spare: the journal's thread is on that one."""
     apart_stand_ms: float
-    """`stand_ms` there: the interpreter is handed over from core to core, too."""
+    """`stand_ms` there."""
     kernel_ms: float
     """The kernel's share of a prediction in the journal's thread: it needs no turn of the
     interpreter, so it goes on beside where there is a core to spare."""

@@ -1,7 +1,7 @@
 """Servers and what the machine gives, measured in turns, so that all are of one machine.
 
-What a core does in a second drifts by a third within minutes where others share the host. So all
-servers run from the beginning, and each round loads all of them once, for a moment.
+What a core does in a second drifts within minutes (docs/capacity.md has figures). So all servers
+run from the beginning, and each round loads all of them once, for a moment.
 """
 
 from __future__ import annotations

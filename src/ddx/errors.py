@@ -361,16 +361,16 @@ class TrackerUnavailable(DdxError):
 
 
 class DatabaseUnavailable(TrackerUnavailable):
-    """The database that db_uri names cannot be reached now, or lets nobody in."""
+    """MLflow's database cannot be reached now, or lets nobody in."""
 
-    advice = "Start the database or correct db_uri; delivery goes on by itself."
+    advice = "Start the database or correct its address (db_uri); delivery goes on by itself."
 
 
-class StoreUnavailable(TrackerUnavailable):
-    """Where artifacts are cannot be reached now, or lets nobody in."""
+class CloudUnavailable(TrackerUnavailable):
+    """A cloud, where artifacts or MLflow are, cannot be reached now, or lets nobody in."""
 
     advice = (
-        "Start the store, or give the environment its credentials, and repeat: nothing is lost."
+        "Give the environment the cloud's credentials, or correct the address; nothing is lost."
     )
 
 

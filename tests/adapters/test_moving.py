@@ -10,8 +10,9 @@ from tests.tracking_server import a_free_port
 
 pytest.importorskip("mlflow", reason="needs the extra `tracking`")
 
-from ddx.adapters.mlflow_runs import moving, moving_files
-from ddx.errors import DatabaseUnavailable, MoveRefused, StoreUnavailable
+from ddx.adapters.mlflow_runs import library, moving, moving_files
+from ddx.adapters.mlflow_runs.database import unreached
+from ddx.errors import CloudUnavailable, DatabaseUnavailable, MoveRefused
 
 
 @pytest.fixture
@@ -121,8 +122,10 @@ def test_a_database_that_does_not_answer_is_said_as_that(tmp_path: Path) -> None
 
 
 def test_a_store_without_credentials_is_said_as_that(
-    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import MlflowClient
+
     boto3 = pytest.importorskip("boto3")
     # It keeps the credentials that it finds, for whoever comes later.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
@@ -135,26 +138,62 @@ def test_a_store_without_credentials_is_said_as_that(
     root = tmp_path / "files"
     (root / "1" / "run" / "artifacts").mkdir(parents=True)
     (root / "1" / "run" / "artifacts" / "case.txt").write_text("a case")
-    _place(old, root / "1")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    MlflowClient(uri).create_experiment("ddx-server-tracking", artifact_location=f"{root}/1")
 
     def move() -> None:
-        moving_files.move_files(old, "s3://bucket/files", tmp_path / "state", said)
+        moving_files.move_files(uri, "s3://bucket/files", tmp_path / "state", said)
 
-    with pytest.raises(StoreUnavailable, match="credentials"):
+    with pytest.raises(CloudUnavailable, match="credentials"):
         move()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     # MLflow keeps a client for each address.
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{a_free_port()}")
-    with pytest.raises(StoreUnavailable, match="nothing answers"):
+    with pytest.raises(CloudUnavailable, match="nothing answers"):
         move()
 
 
-def _place(uri: str, folder: Path) -> None:
-    import sqlite3
-    from contextlib import closing
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("botocore.exceptions", "NoCredentialsError"),
+        ("botocore.exceptions", "PartialCredentialsError"),
+        ("botocore.exceptions", "EndpointConnectionError"),
+        ("google.auth.exceptions", "DefaultCredentialsError"),
+        ("azure.identity", "CredentialUnavailableError"),
+        ("azure.core.exceptions", "ClientAuthenticationError"),
+        ("azure.core.exceptions", "ServiceRequestError"),
+    ],
+)
+def test_each_cloud_that_lets_nobody_in_is_said_as_that(module: str, name: str) -> None:
+    kind = getattr(pytest.importorskip(module), name)
+    told = kind("why") if not module.startswith("botocore") else kind(**BOTO)
+    with pytest.raises(CloudUnavailable, match="looking: "), library.translated("looking"):
+        raise RuntimeError from told
 
-    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as db, db:
-        db.execute(
-            "update experiments set artifact_location = ? where experiment_id = 1", (str(folder),)
-        )
+
+BOTO = {"provider": "env", "cred_var": "secret", "endpoint_url": "http://away", "error": "gone"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "args", "away"),
+    [
+        ("psycopg", "OperationalError", ("connection failed",), True),
+        ("psycopg.errors", "AdminShutdown", (), True),
+        ("psycopg.errors", "InvalidPassword", (), True),
+        ("psycopg.errors", "SerializationFailure", (), False),
+        ("psycopg.errors", "DiskFull", (), False),
+        ("pymysql.err", "OperationalError", (2003, "refused"), True),
+        ("pymysql.err", "OperationalError", (1045, "access denied"), True),
+        ("pymysql.err", "OperationalError", (1213, "deadlock"), False),
+        ("sqlite3", "OperationalError", ("database is locked",), False),
+    ],
+)
+def test_a_database_that_is_away_is_told_from_one_that_refuses(
+    module: str, name: str, args: tuple[object, ...], *, away: bool
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    driver = pytest.importorskip(module)
+    assert unreached(OperationalError("", {}, getattr(driver, name)(*args))) is away

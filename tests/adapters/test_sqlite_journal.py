@@ -6,7 +6,10 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -153,3 +156,25 @@ def test_the_journals_of_a_folder_are_found(tmp_path: Path, journal: SqliteJourn
     second = SqliteJournal(tmp_path, "second")
     assert list(find_journals(tmp_path)) == ["main", "second"]
     second.close()
+
+
+def test_a_reader_that_is_closed_while_another_thread_reads_fails_neither(tmp_path: Path) -> None:
+    with closing(SqliteJournal(tmp_path, "main")) as journal:
+        journal.accept(finished(), None).result()
+        for _ in range(50):
+            reader = SqliteJournalReader(tmp_path, "main")
+            ends: list[str] = []
+
+            def read(reader: SqliteJournalReader = reader, ends: list[str] = ends) -> None:
+                try:
+                    while True:
+                        reader.last_seq()
+                except Exception as error:
+                    ends.append(type(error).__name__)
+
+            thread = threading.Thread(target=read, daemon=True)
+            thread.start()
+            time.sleep(0.002)
+            reader.close()
+            thread.join(10)
+            assert ends == ["JournalUnavailable"]

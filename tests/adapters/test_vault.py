@@ -6,7 +6,6 @@ import base64
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -14,6 +13,7 @@ from typing import IO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.ends import eventually, gone
 from tests.kms import a_kms
 
 from ddx.adapters import vault
@@ -205,18 +205,7 @@ def test_a_command_that_does_not_answer_is_ended_with_all_it_started(tmp_path: P
     )
     with pytest.raises(MasterKeyUnavailable, match="no answer within 2 s"):
         a_command(tmp_path, script, timeout_s=2).wrap(SECRET)
-    state = Path(f"/proc/{pid.read_text()}/stat")
-    give_up_at = time.monotonic() + 10
-    while not _over(state) and time.monotonic() < give_up_at:
-        time.sleep(0.02)  # killed, it is still to be taken down by the kernel
-    assert _over(state)
-
-
-def _over(state: Path) -> bool:
-    try:
-        return state.read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    assert eventually(lambda: gone(int(pid.read_text())))
 
 
 def test_a_command_that_is_not_there_is_said(tmp_path: Path) -> None:

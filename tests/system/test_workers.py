@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import trustme
+from tests.ends import gone
 from tests.system.middleware import Middleware
 from tests.system.stack import Reply, Stack, check, free_port, running
 
@@ -317,14 +318,7 @@ def test_the_workers_end_with_their_parent(tmp_path: Path) -> None:
         pids = workers_of(parent.pid)
         assert len(pids) == 2
         parent.kill()
-        site.stack.wait(lambda: not any(_runs(pid) for pid in pids), 10)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        site.stack.wait(lambda: all(gone(pid) for pid in pids), 10)
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

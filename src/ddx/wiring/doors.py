@@ -6,7 +6,8 @@ import getpass
 import logging
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from itertools import count
 
 from ddx.adapters.sqlite_journal import SqliteJournalReader, find_journals
@@ -49,8 +50,9 @@ class Journals:
 
     def close(self) -> None:
         """Let go of the files."""
-        for reader in self._open.values():
-            reader.close()
+        with self._opening:
+            for reader in self._open.values():
+                reader.close()
 
 
 def door(settings: Settings, stop: threading.Event, tries: int | None = None) -> Runs:
@@ -74,7 +76,9 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
         return ClientRuns(settings.mlflow_uri, ours, user, pages, folder, monthly=monthly)
     check_installed(settings.db_uri, settings.artifacts_path)
     bulk = BulkRuns(settings.db_uri, settings.artifacts_path, user, pages, monthly=monthly)
-    client = ClientRuns(settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly)
+    by_client = partial(
+        ClientRuns, settings.mlflow_uri, settings.artifacts_path, user, pages, monthly=monthly
+    )
     for _ in range(tries) if tries is not None else count():
         # Asked before the schema: MLflow makes or migrates its tables before it answers, and a
         # schema in the middle of that is no reason to take the other door.
@@ -88,32 +92,28 @@ def door(settings: Settings, stop: threading.Event, tries: int | None = None) ->
             trouble = error
             # Where MLflow answers, its tables are as they will be. A database that MLflow does not
             # reach either is waited for.
-            if answers and (not isinstance(error, DatabaseUnavailable) or _reads(client)):
+            if answers and (not isinstance(error, DatabaseUnavailable) or _reads(by_client())):
                 break
         else:
-            client.close()
             return bulk
         if stop.wait(DOOR_WAIT_S):
-            client.close()
             return bulk
     else:
         if isinstance(trouble, DatabaseUnavailable):
             bulk.close()
-            client.close()
             raise trouble
     said = "MLflow's tables cannot be written; its own client is used"
     log.warning(said, extra={"event": "client_door", "why": str(trouble)})
     bulk.close()
-    return client
+    return by_client()
 
 
 def _reads(client: Runs) -> bool:
-    """Whether MLflow gets at its runs."""
-    try:
+    """Whether MLflow gets at its runs. Closes the door that it asks through."""
+    with closing(client), suppress(DdxError):
         next(iter(client.all_ids()), None)
-    except DdxError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _user() -> str:

@@ -19,6 +19,8 @@ TESTED_REVISIONS = frozenset({"dc11669786a5"})
 _SQLITE_BUSY_S = 20.0
 """As long as MLflow's own connections wait for a lock."""
 _ANALYZE_EACH = 5_000
+_LOGIN_REFUSED = (1044, 1045, 1049)
+"""MySQL's numbers: no right to the database, no such login, no such database."""
 
 
 class RowsRefused(Exception):
@@ -170,13 +172,9 @@ def _translated() -> Iterator[None]:
         raise
     except (exc.DataError, exc.IntegrityError) as error:
         raise RowsRefused(type(error.orig).__name__) from error
-    except exc.OperationalError as error:
-        if not connecting(error):
-            raise TrackerUnavailable(f"MLflow's database: {_kind(error)}") from error
-        raise DatabaseUnavailable(
-            "MLflow's database cannot be reached, or lets nobody in."
-        ) from error
     except exc.DBAPIError as error:
+        if unreached(error):
+            raise DatabaseUnavailable from error
         # Gone, locked, full, or without tables: another day it may go well.
         raise TrackerUnavailable(f"MLflow's database: {_kind(error)}") from error
     except exc.StatementError as error:
@@ -191,14 +189,19 @@ def _translated() -> Iterator[None]:
         raise TrackerUnavailable(f"MLflow's database: {type(error).__name__}") from error
 
 
-def connecting(error: Any) -> bool:
-    """Whether a server was not reached: its drivers tell it by what their errors lack or count."""
-    if isinstance(error.orig, sqlite3.Error):
+def unreached(error: Any) -> bool:
+    """Whether SQLAlchemy says that a server was not reached, or let nobody in. Its drivers tell it
+    by what their errors lack or count; a file is always reached.
+    """
+    from sqlalchemy import exc
+
+    if not isinstance(error, exc.OperationalError) or isinstance(error.orig, sqlite3.Error):
         return False
-    if hasattr(error.orig, "sqlstate"):  # psycopg; 08: connection, 28: login, 57P: shutting down
-        return str(error.orig.sqlstate or "08").startswith(("08", "28", "57P"))
-    number = next(iter(error.orig.args), 0)  # pymysql: the client's own, and a login refused
-    return isinstance(number, int) and (2000 <= number < 3000 or number == 1045)
+    number = next(iter(error.orig.args if error.orig else ()), None)
+    if isinstance(number, int):  # pymysql counts; those from 2000 on are its client's
+        return 2000 <= number < 3000 or number in _LOGIN_REFUSED
+    state = getattr(error.orig, "sqlstate", None)  # psycopg has none before it is connected
+    return str(state or "08").startswith(("08", "28", "57P"))  # connection, login, shutting down
 
 
 def _kind(error: Any) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 from ddx.errors import (
     AnswerLost,
+    CloudUnavailable,
     DdxError,
     DeliveryRefused,
     MissingExtra,
-    StoreUnavailable,
     TrackerUnavailable,
 )
 
@@ -51,7 +51,7 @@ _NEVER_SENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResol
 _TOLD_TO_WAIT = frozenset({"TooManyRequests", "RequestLimitExceeded", "ResourceExhausted"})
 """Databricks' client's errors of a request that was turned away for its number."""
 
-_STORE_CLOSED = frozenset(
+_CLOUD_CLOSED = frozenset(
     {
         "NoCredentialsError",
         "PartialCredentialsError",
@@ -60,8 +60,9 @@ _STORE_CLOSED = frozenset(
         "ClientAuthenticationError",
     }
 )
-"""The object stores' clients' errors (S3, Google, Azure) for want of a login."""
-_STORE_AWAY = frozenset({"EndpointConnectionError", "ServiceRequestError"})
+"""Errors of the clouds' clients (AWS, Google, Azure) for want of a login: to artifacts, or to an
+MLflow that is theirs."""
+_CLOUD_AWAY = frozenset({"EndpointConnectionError", "ServiceRequestError"})
 """Theirs from before the first byte of a request."""
 
 
@@ -179,12 +180,10 @@ def _translation(error: Exception, doing: str) -> DdxError:
     kinds = {type(cause).__name__ for cause in causes(error)}
     if any("too many 429" in str(cause) for cause in causes(error)):  # urllib3's words
         kinds.add("TooManyRequests")
-    if kinds & _STORE_CLOSED:
-        return StoreUnavailable(
-            f"{doing}: the store of artifacts lets nobody in without credentials"
-        )
-    if kinds & _STORE_AWAY:
-        return StoreUnavailable(f"{doing}: nothing answers at the store of artifacts")
+    if kinds & _CLOUD_CLOSED:
+        return CloudUnavailable(f"{doing}: there are no credentials that let in")
+    if kinds & _CLOUD_AWAY:
+        return CloudUnavailable(f"{doing}: nothing answers at the cloud's address")
     if kinds & _NEVER_SENT:
         return TrackerUnavailable(f"{doing}: nothing answers at MLflow's address")
     if kinds & _TOLD_TO_WAIT:

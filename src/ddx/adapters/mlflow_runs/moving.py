@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddx.adapters.mlflow_runs.database import connecting
+from ddx.adapters.mlflow_runs.database import unreached
 from ddx.adapters.mlflow_runs.library import tables
 from ddx.adapters.mlflow_runs.upgrading import make
 from ddx.errors import DatabaseUnavailable, DdxError, MoveRefused
@@ -271,16 +271,14 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def _said() -> Iterator[None]:
     """Say errors of the databases in our words, without their text: it can quote values."""
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except DdxError:
         raise
-    except OperationalError as error:
-        if connecting(error):
-            raise DatabaseUnavailable("A database cannot be reached, or lets nobody in.") from None
-        raise MoveRefused(f"A database refuses: {type(error.orig).__name__}.") from None
     except SQLAlchemyError as error:
+        if unreached(error):
+            raise DatabaseUnavailable from None
         kind = type(getattr(error, "orig", None) or error).__name__
-        raise MoveRefused(f"A database could not be reached or refused a row: {kind}.") from None
+        raise MoveRefused(f"A database refused a row: {kind}.") from None

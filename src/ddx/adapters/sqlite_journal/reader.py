@@ -173,8 +173,9 @@ class SqliteJournalReader:
         return (rows[0][0], PredictionId(rows[0][1])) if rows else None
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._db.close()
+        """Let go of the files. Who reads meanwhile ends first; later, JournalUnavailable."""
+        with self._lock:
+            self._db.close()
         self._keys.close()
 
     def _payload(self, kind: Kind, id: PredictionId) -> str | None:
